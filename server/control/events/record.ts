@@ -1,0 +1,21 @@
+import type { Tx } from '../db.ts'
+import { hint } from '../db.ts'
+import type { Prisma } from '../generated/client.ts'
+
+/** Something that happened. `action` is `<subject>.<verb in the past>`, e.g. `hostname.verified`. */
+export type NewEvent = {
+  /** `actorName(actor)`, or `system`. */
+  readonly actor: string
+  readonly tenantId: string | null
+  readonly action: string
+  readonly subjectId?: string
+  readonly subjectName?: string
+  /** Never a secret. */
+  readonly detail?: Prisma.InputJsonObject
+}
+
+/** Writes an event in the transaction of what it tells of; the event stream is woken when that commits. */
+export async function recordEvent(tx: Tx, event: NewEvent): Promise<void> {
+  await tx.event.create({ data: { ...event } })
+  await hint(tx, 'events')
+}

@@ -1,0 +1,29 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/** Another process of this installation runs already. */
+export class LockedError extends Error {
+  override name = 'LockedError'
+}
+
+/**
+ * Takes the lock `name` in a data directory until the process ends. It is a lock of the kernel (the
+ * one that SQLite takes on its file), so kill -9 frees it and no stale file can block a start.
+ * Throws `LockedError` when another process holds it.
+ */
+export function takeLock(dataDir: string, name: string): () => void {
+  const folder = join(dataDir, 'locks')
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const file = new DatabaseSync(join(folder, name))
+  try {
+    file.exec('pragma busy_timeout = 0; pragma journal_mode = memory; pragma locking_mode = exclusive; begin exclusive')
+  } catch (cause) {
+    file.close()
+    if (/locked|busy/i.test(String(cause))) {
+      throw new LockedError(`${dataDir}: Nameplate (${name}) runs on this data directory already`, { cause })
+    }
+    throw cause
+  }
+  return () => file.close()
+}

