@@ -1,0 +1,26 @@
+/** The named steps at which a test may kill a process: between two of them nothing is half done that a restart would not mend. */
+export const faultPoints = [
+  'order.created',
+  'order.placed',
+  'order.challenge-published',
+  'order.challenge-submitted',
+  'order.finalized',
+  'order.downloaded',
+  'release.stored',
+  'release.activated',
+  'publish.compiled',
+  'publish.sent',
+  'apply.written',
+  'apply.acked',
+] as const
+
+/** One of `faultPoints`. */
+export type FaultPoint = (typeof faultPoints)[number]
+
+/** `FAULT_POINT=<name>`: die there by SIGKILL, as the power would. Only tests set it. */
+const wanted = process.env.FAULT_POINT
+
+/** Dies here when a test asked for it; does nothing otherwise. */
+export function faultPoint(name: FaultPoint): void {
+  if (wanted === name) process.kill(process.pid, 'SIGKILL')
+}
