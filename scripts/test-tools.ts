@@ -1,0 +1,37 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+
+/** What only the tests need, and the Debian package that has it. None of them starts a server when installed. */
+const tools = [
+  { binary: 'pebble', package: 'pebble', why: 'a real ACME server' },
+  { binary: 'chromium', package: 'chromium', why: 'a real browser' },
+  { binary: 'curl', package: 'curl', why: 'a real HTTP client' },
+  { binary: 'openssl', package: 'openssl', why: 'a real TLS client' },
+  { binary: 'docker-compose', package: 'docker-compose', why: 'reads docker-compose.yml' },
+] as const
+
+function has(binary: string): boolean {
+  return (process.env.PATH ?? '').split(':').some((folder) => existsSync(`${folder}/${binary}`))
+}
+
+/**
+ * Installs what is missing where that is possible (root on Debian), and says in one line what is not
+ * there. The suites that need it fail then: a test that could not run has not passed.
+ */
+export function provideTestTools(): void {
+  const missing = tools.filter((tool) => !has(tool.binary))
+  if (missing.length === 0) return
+  const packages = missing.map((tool) => tool.package)
+  if (process.getuid?.() === 0 && has('apt-get')) {
+    console.error(`nameplate: installing what the tests need: ${packages.join(', ')} …`)
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+    spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore', env, timeout: 300_000 })
+    const args = ['install', '-y', '-q', '--no-install-recommends', ...packages]
+    const result = spawnSync('apt-get', args, { env, encoding: 'utf8', timeout: 900_000 })
+    if (result.status !== 0) console.error(result.stderr)
+  }
+  const still = tools.filter((tool) => !has(tool.binary))
+  if (still.length === 0) return
+  const list = still.map((tool) => `${tool.package} (${tool.why})`).join(', ')
+  console.error(`nameplate: missing: ${list}. Install them; until then the tests that need them fail.`)
+}

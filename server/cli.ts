@@ -1,0 +1,89 @@
+import { ChildStartError } from './process/child.ts'
+import { LockedError } from './process/lock.ts'
+import { PostgresError } from './process/postgres.ts'
+import { environmentWithFile, readSettings, type Settings, SettingsError } from './process/settings.ts'
+import { type Plane, type Running, startPlanes } from './process/start.ts'
+
+/** The `nameplate` command. Each command is one line of this table. */
+const commands: Record<string, { readonly planes: readonly Plane[]; readonly what: string }> = {
+  start: { planes: ['control', 'listener'], what: 'run the control plane and the listener under one parent' },
+  control: { planes: ['control'], what: 'run the control plane alone' },
+  listener: { planes: ['listener'], what: 'run the listener alone' },
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+function help(): string {
+  const lines = Object.entries(commands).map(([name, command]) => `  ${name.padEnd(10)} ${command.what}`)
+  return [
+    'usage: nameplate <command>',
+    '',
+    ...lines,
+    '',
+    'Settings come from the environment or a .env file: see README.md.',
+  ].join('\n')
+}
+
+function banner(settings: Settings, running: Running): string {
+  const { control, listener } = running
+  const rows: [string, string][] = []
+  if (control !== null) rows.push(['UI', control.uiUrl])
+  if (control?.setupUrl) rows.push(['Set-up', `${control.setupUrl}  (once, within 24 hours)`])
+  if (listener !== null) {
+    rows.push(['HTTPS', `${listener.https.join(', ')}  (${listener.workers} workers on ${listener.runtime})`])
+    rows.push(['HTTP', listener.http.join(', ')])
+  }
+  rows.push(['Data', settings.dataDir])
+  return [
+    '',
+    'Nameplate is running.',
+    '',
+    ...rows.map(([name, value]) => `  ${name.padEnd(8)}${value}`),
+    '',
+    'Stop it with Ctrl+C.',
+    '',
+  ].join('\n')
+}
+
+/** One line for what the person can mend; the whole error for what is our fault. */
+function complain(error: unknown): void {
+  const isExpected = [SettingsError, LockedError, PostgresError, ChildStartError].some((type) => error instanceof type)
+  process.stderr.write(`nameplate: ${isExpected ? (error as Error).message : (error as Error).stack}\n`)
+}
+
+/** Resolves at the first request to stop: a signal, or the end of the process that started us. */
+function untilAskedToStop(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
+    process.on('disconnect', () => resolve())
+  })
+}
+
+async function main(name: string | undefined): Promise<number> {
+  const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command === undefined) {
+    const isHelp = name === undefined || name === 'help' || name === '--help'
+    print(isHelp ? help() : `nameplate: there is no command "${name}"\n\n${help()}`)
+    return isHelp ? 0 : 2
+  }
+  const env = environmentWithFile(process.env) as NodeJS.ProcessEnv
+  const settings = readSettings(env)
+  const asked = untilAskedToStop()
+  const starting = startPlanes(settings, command.planes, env)
+  const running = await Promise.race([starting, asked.then(() => null)])
+  if (running !== null) {
+    print(banner(settings, running))
+    await asked
+  }
+  await (await starting).stop()
+  return 0
+}
+
+try {
+  process.exit(await main(process.argv[2]))
+} catch (error) {
+  complain(error)
+  process.exit(1)
+}

@@ -1,0 +1,107 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type Child, superviseChild } from './child.ts'
+import { takeLock } from './lock.ts'
+import { createLog, type Logger } from './log.ts'
+import { type EmbeddedPostgres, startPostgres } from './postgres.ts'
+import type { Settings } from './settings.ts'
+
+/** The planes that a parent can run. */
+export const planes = ['control', 'listener'] as const
+
+/** One of `planes`. */
+export type Plane = (typeof planes)[number]
+
+/** What the control plane says when it answers. */
+export type ControlReady = { readonly type: 'ready'; readonly uiUrl: string; readonly setupUrl: string | null }
+
+/** What the listener says when its workers answer. */
+export type ListenerReady = {
+  readonly type: 'ready'
+  readonly https: readonly string[]
+  readonly http: readonly string[]
+  readonly runtime: string
+  readonly workers: number
+}
+
+/** A running installation. */
+export type Running = {
+  readonly control: ControlReady | null
+  readonly listener: ListenerReady | null
+  /** Stops everything in the order in which nothing is lost: listener, control plane, database. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts the planes under this process, with the embedded PostgreSQL when the control plane is among
+ * them and `DATABASE_URL` is not set. Crashed children are started again. Throws the one-line errors
+ * of its parts; then nothing is left running.
+ */
+export async function startPlanes(
+  settings: Settings,
+  wanted: readonly Plane[],
+  env: NodeJS.ProcessEnv,
+): Promise<Running> {
+  const log = createLog('parent', settings.logLevel)
+  const unlock = takeLock(settings.dataDir, wanted.length === planes.length ? 'start' : `start-${wanted.join('-')}`)
+  const stops: (() => Promise<void>)[] = [async () => unlock()]
+  const stop = async (): Promise<void> => {
+    for (const step of stops.splice(0).reverse()) await step()
+  }
+  try {
+    const childEnv = { ...env }
+    if (wanted.includes('control') && settings.databaseUrl === null) {
+      const database = await keepPostgres(join(settings.dataDir, 'postgres'), log)
+      stops.push(database.stop)
+      childEnv.DATABASE_URL = database.url
+    }
+    const launch = <T>(plane: Plane): Child<T> | null => {
+      if (!wanted.includes(plane)) return null
+      const file = fileURLToPath(new URL(`../${plane}.ts`, import.meta.url))
+      const child = superviseChild<T>({ name: plane, file, env: childEnv, log })
+      stops.push(child.stop)
+      return child
+    }
+    const control = launch<ControlReady>('control')
+    const listener = launch<ListenerReady>('listener')
+    const [controlReady, listenerReady] = await Promise.all([control?.ready ?? null, listener?.ready ?? null])
+    return { control: controlReady, listener: listenerReady, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** The embedded server, started again when it dies; its URL stays the same. */
+async function keepPostgres(folder: string, log: Logger): Promise<{ url: string; stop: () => Promise<void> }> {
+  let isStopping = false
+  let server: EmbeddedPostgres = await startPostgres({ folder })
+  const { url } = server
+  const watch = (): void => {
+    server.child.once('exit', (code, signal) => {
+      if (isStopping) return
+      log.warn({ code, signal }, 'the embedded PostgreSQL has ended; starting it again')
+      void restart()
+    })
+  }
+  const restart = async (): Promise<void> => {
+    while (!isStopping) {
+      try {
+        server = await startPostgres({ folder })
+        return watch()
+      } catch (error) {
+        log.error({ err: error }, 'the embedded PostgreSQL does not start; trying again')
+        await sleep(1_000)
+      }
+    }
+  }
+  watch()
+  return {
+    url,
+    async stop() {
+      isStopping = true
+      await server.stop()
+    },
+  }
+}
