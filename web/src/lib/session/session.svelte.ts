@@ -1,0 +1,125 @@
+import {
+  callAsGuest,
+  dropToken,
+  keepGrant,
+  refreshSession,
+  type SessionGrant,
+  type SessionUser,
+  whenSessionEnds,
+} from '#lib/api/client.ts'
+import { type ApiProblem, toProblem } from '#lib/api/problem.ts'
+
+/** `starting` until the refresh cookie was tried; `unreachable` when that got no answer. */
+export type SessionState = 'starting' | 'guest' | 'signed-in' | 'unreachable'
+
+const TENANT_KEY = 'nameplate.tenant'
+
+/** Who is signed in in this tab, and for which tenant the lists are shown. */
+class Session {
+  #state = $state<SessionState>('starting')
+  #user = $state<SessionUser | null>(null)
+  #problem = $state<ApiProblem | null>(null)
+  #tenantId = $state<string | null>(null)
+
+  get state(): SessionState {
+    return this.#state
+  }
+
+  get user(): SessionUser | null {
+    return this.#user
+  }
+
+  /** Why the panel could not be reached at the start. */
+  get problem(): ApiProblem | null {
+    return this.#problem
+  }
+
+  get isAdmin(): boolean {
+    return this.#user?.platformRole === 'admin'
+  }
+
+  /** Admins and support see every tenant. */
+  get isPlatform(): boolean {
+    return this.#user?.platformRole != null
+  }
+
+  /** The tenant that lists are narrowed to; null shows all that may be seen. */
+  get tenantId(): string | null {
+    return this.#tenantId
+  }
+
+  /** Whether the person may change something of that tenant, or of any when null. */
+  canWrite(tenantId: string | null = this.#tenantId): boolean {
+    if (this.isAdmin) return true
+    const memberships = this.#user?.memberships ?? []
+    return memberships.some((one) => one.role !== 'viewer' && (tenantId === null || one.tenantId === tenantId))
+  }
+
+  /** Chooses the tenant that lists are narrowed to; kept for this browser. */
+  chooseTenant(tenantId: string | null): void {
+    this.#tenantId = tenantId
+    try {
+      if (tenantId === null) localStorage.removeItem(TENANT_KEY)
+      else localStorage.setItem(TENANT_KEY, tenantId)
+    } catch {
+      // Storage is forbidden: the choice lasts as long as the tab.
+    }
+  }
+
+  /** Tries the refresh cookie; called once when the page loads, and again by "Try again". */
+  async start(): Promise<void> {
+    this.#state = 'starting'
+    whenSessionEnds(() => this.#end())
+    try {
+      this.#accept(await refreshSession())
+    } catch (error) {
+      const problem = toProblem(error)
+      const isAnswer = problem.status >= 400 && problem.status < 500 && problem.status !== 429
+      this.#problem = isAnswer ? null : problem
+      this.#state = isAnswer ? 'guest' : 'unreachable'
+    }
+  }
+
+  /** Throws ApiProblem when e-mail or password is wrong. */
+  async logIn(email: string, password: string): Promise<void> {
+    this.#accept(keepGrant(await callAsGuest<SessionGrant>('POST', '/auth/login', { email, password })))
+  }
+
+  /** Makes the first admin by the one-time link's token, and signs in. Throws ApiProblem. */
+  async setUp(token: string, email: string, password: string): Promise<void> {
+    this.#accept(keepGrant(await callAsGuest<SessionGrant>('POST', '/setup', { token, email, password })))
+  }
+
+  /** Ends the session on the server and here. Throws ApiProblem when the server was not told. */
+  async logOut(): Promise<void> {
+    await callAsGuest('POST', '/auth/logout', {})
+    this.#end()
+  }
+
+  #accept(grant: SessionGrant): void {
+    this.#user = grant.user
+    this.#tenantId = storedTenant(grant.user)
+    this.#problem = null
+    this.#state = 'signed-in'
+  }
+
+  #end(): void {
+    dropToken()
+    this.#user = null
+    this.#state = 'guest'
+  }
+}
+
+function storedTenant(user: SessionUser): string | null {
+  try {
+    const stored = localStorage.getItem(TENANT_KEY)
+    if (stored === null) return null
+    const may = user.platformRole !== null || user.memberships.some((one) => one.tenantId === stored)
+    return may ? stored : null
+  } catch {
+    return null
+  }
+}
+
+/** The one session of this tab. */
+export const session = new Session()
