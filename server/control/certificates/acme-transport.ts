@@ -1,0 +1,98 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { Agent, request } from 'node:https'
+import { BAD_NONCE, parseRetryAfter, problemOf } from './acme-problem.ts'
+import { IssuerProblem, ownProblems } from './issuer.ts'
+
+/** A whole exchange, connecting included. */
+const TIMEOUT_MS = 20_000
+/** Larger than any chain or directory; what is more is refused while it is read. */
+const MAX_ANSWER_BYTES = 512 * 1_024
+const MAX_CONNECTIONS = 16
+
+/** An answer with a status below 400, or a rejected nonce. `data` is parsed JSON, or text. */
+export type AcmeAnswer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly data: unknown }
+
+/** HTTPS to one CA. */
+export type AcmeTransport = {
+  /** Throws `IssuerProblem` for every failure but a rejected nonce, which the caller repeats. */
+  request(url: string, method: string, options?: { readonly data?: unknown }): Promise<AcmeAnswer>
+  close(): void
+}
+
+/**
+ * Opens connections to one CA alone: with its own trust roots when `trustRootPem` is given, limits on
+ * time and size, no redirects. Nothing of it is global.
+ */
+export function createAcmeTransport(options: { trustRootPem: string | null; version: string }): AcmeTransport {
+  const agent = new Agent({
+    keepAlive: true,
+    maxSockets: MAX_CONNECTIONS,
+    ...(options.trustRootPem === null ? {} : { ca: options.trustRootPem }),
+  })
+  const headers = { 'user-agent': `Nameplate/${options.version}`, accept: '*/*' }
+  return {
+    async request(url, method, { data } = {}) {
+      const body = data === undefined ? undefined : JSON.stringify(data)
+      const raw = await exchange(agent, url, method.toUpperCase(), headers, body)
+      const retryAfterMs = parseRetryAfter(raw.headers['retry-after'], new Date())
+      const answer = { status: raw.status, headers: raw.headers, data: parseBody(raw.headers, raw.text) }
+      const isBadNonce = raw.status === 400 && (answer.data as { type?: unknown } | null)?.type === BAD_NONCE
+      if (raw.status >= 300 && !isBadNonce) throw problemOf(raw.status, answer.data, retryAfterMs)
+      return answer
+    },
+    close: () => agent.destroy(),
+  }
+}
+
+type RawAnswer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly text: string }
+
+function exchange(
+  agent: Agent,
+  url: string,
+  method: string,
+  headers: Record<string, string>,
+  body: string | undefined,
+): Promise<RawAnswer> {
+  if (!url.startsWith('https://')) return Promise.reject(unreachable(url, new Error('only https is used')))
+  return new Promise((resolve, reject) => {
+    const failed = (cause: unknown): void => reject(unreachable(url, cause))
+    const extra = body === undefined ? {} : { 'content-type': 'application/jose+json' }
+    const signal = AbortSignal.timeout(TIMEOUT_MS)
+    const outgoing = request(url, { agent, method, headers: { ...headers, ...extra }, signal }, (incoming) => {
+      const chunks: Buffer[] = []
+      let bytes = 0
+      incoming.on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        if (bytes > MAX_ANSWER_BYTES) incoming.destroy(new Error('the answer is too large'))
+        else chunks.push(chunk)
+      })
+      incoming.on('error', failed)
+      incoming.on('end', () =>
+        resolve({
+          status: incoming.statusCode ?? 0,
+          headers: incoming.headers,
+          text: Buffer.concat(chunks).toString('utf8'),
+        }),
+      )
+    })
+    outgoing.on('error', failed)
+    outgoing.end(body)
+  })
+}
+
+function parseBody(headers: IncomingHttpHeaders, text: string): unknown {
+  if (!/[/+]json\b/.test(headers['content-type'] ?? '')) return text
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return text
+  }
+}
+
+function unreachable(url: string, cause: unknown): IssuerProblem {
+  const error = cause as NodeJS.ErrnoException
+  const timedOut = error.name === 'TimeoutError' || (error.cause as Error | undefined)?.name === 'TimeoutError'
+  const reason = timedOut ? `no answer within ${TIMEOUT_MS / 1_000} s` : (error.code ?? error.message)
+  const host = URL.canParse(url) ? new URL(url).host : 'the CA'
+  return new IssuerProblem({ type: ownProblems.unreachable, detail: `${host}: ${reason}`, cause })
+}
