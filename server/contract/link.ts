@@ -1,4 +1,4 @@
-import type { RecordKind, ServingRecord } from './records.ts'
+import { type RecordKind, recordKinds, type ServingRecord } from './records.ts'
 
 /**
  * The link between control plane and edge: frames of `frames.ts` over a Unix socket. An edge opens
@@ -16,6 +16,15 @@ export const LEASE_RENEWAL_MS = 3_000
 
 /** Most exceptions that one ack may carry. */
 export const MAX_EXCEPTIONS = 1_000
+
+/** Key of an exception that stands for all others of its kind, where they are too many to be listed. */
+export const ANY_KEY = '*'
+
+/** How long either side waits for the other's first frame. */
+export const GREETING_MS = 5_000
+
+/** Largest blob that an edge takes. */
+export const MAX_BLOB_BYTES = 1024 * 1024 * 1024
 
 /** A record at or below the acked revision that the edge does not serve (yet). */
 export type LinkException = {
@@ -44,6 +53,7 @@ export type HelloMessage = {
 /** Sent after each applied batch, and at least every `LEASE_RENEWAL_MS`: it renews the lease. */
 export type AckMessage = {
   readonly type: 'ack'
+  /** Up to here everything is on disk and no worker holds anything older, but for the exceptions. */
   readonly revision: number
   /** All that hold at this moment, not only the new ones. */
   readonly exceptions: readonly LinkException[]
@@ -86,3 +96,50 @@ export type EdgeMessage = HelloMessage | AckMessage | BlobRequestMessage
 
 /** What the control plane sends. */
 export type ControlMessage = WelcomeMessage | RecordsMessage | SnapshotEndMessage | RefusalMessage | BlobHeadMessage
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const MAX_TEXT = 1_000
+
+/** Says why a first frame is no hello that can be answered, or null when it is. */
+export function helloProblem(message: unknown): string | null {
+  const hello = fields(message)
+  if (hello?.type !== 'hello') return 'the first frame is no hello'
+  if (hello.protocol !== LINK_PROTOCOL)
+    return `this control plane speaks protocol ${LINK_PROTOCOL}: run the same version on both sides`
+  if (hello.channel !== 'records' && hello.channel !== 'blobs') return 'unknown channel'
+  if (!isText(hello.edgeId) || !uuid.test(hello.edgeId)) return 'the edge has no id'
+  if (!isText(hello.name) || !isText(hello.publicKey)) return 'the edge has no name or key'
+  if (Buffer.from(hello.publicKey, 'base64').length !== 32) return 'the key of the edge is not 32 bytes'
+  if (hello.feedId !== null && !(isText(hello.feedId) && uuid.test(hello.feedId))) return 'the feed id is no id'
+  return isCount(hello.revision) ? null : 'the revision is no number'
+}
+
+/** Says why a frame is no ack, or null when it is one. */
+export function ackProblem(message: unknown): string | null {
+  const ack = fields(message)
+  if (ack?.type !== 'ack') return 'not an ack'
+  if (!isCount(ack.revision) || !isCount(ack.workers)) return 'an ack without revision or workers'
+  if (!isText(ack.runtime) || !isText(ack.version)) return 'an ack without runtime or version'
+  if (!Array.isArray(ack.exceptions) || ack.exceptions.length > MAX_EXCEPTIONS) return 'an ack with too many exceptions'
+  return ack.exceptions.every(isException) ? null : 'an exception that is none'
+}
+
+function isException(value: unknown): boolean {
+  const exception = fields(value)
+  if (exception === null || !(recordKinds as readonly unknown[]).includes(exception.kind)) return false
+  const isKnown = exception.state === 'pending' || exception.state === 'refused'
+  const hasReason = exception.reason === null || isText(exception.reason)
+  return isText(exception.key) && isCount(exception.revision) && isKnown && hasReason
+}
+
+function fields(value: unknown): Record<string, unknown> | null {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_TEXT
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}

@@ -32,14 +32,11 @@ export type Reach = (address: string) => boolean
  * (`NAMEPLATE_OUTBOUND_ALLOW`). IPv4 addresses inside IPv6 are judged as IPv4. Throws `CidrError`.
  */
 export function createReach(allowedCidrs: readonly string[]): Reach {
-  const allowed = blockList(allowedCidrs)
-  const special = blockList([...special4, ...special6])
+  const allowed = cidrSet(allowedCidrs)
+  const special = cidrSet([...special4, ...special6])
   return (address) => {
     const plain = unmapped(address)
-    const family = isIP(plain)
-    if (family === 0) return false
-    const name = family === 4 ? 'ipv4' : 'ipv6'
-    return allowed.check(plain, name) || !special.check(plain, name)
+    return isIP(plain) !== 0 && (allowed(plain) || !special(plain))
   }
 }
 
@@ -59,11 +56,12 @@ export function unmapped(address: string): string {
   return address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
 }
 
-function blockList(cidrs: readonly string[]): BlockList {
-  const list = new BlockList()
+/** A list for each family: one list would find an IPv4 address in `::/3` by its mapped form. */
+function cidrSet(cidrs: readonly string[]): (address: string) => boolean {
+  const lists = { 4: new BlockList(), 6: new BlockList() }
   for (const cidr of cidrs) {
     const { address, prefix, family } = parseCidr(cidr)
-    list.addSubnet(address, prefix, family === 4 ? 'ipv4' : 'ipv6')
+    lists[family].addSubnet(address, prefix, family === 4 ? 'ipv4' : 'ipv6')
   }
-  return list
+  return (address) => (isIP(address) === 4 ? lists[4].check(address, 'ipv4') : lists[6].check(address, 'ipv6'))
 }

@@ -1,0 +1,37 @@
+import { createHash } from 'node:crypto'
+import { lstatSync, mkdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { type Settings, SettingsError } from './settings.ts'
+
+/** The kernel takes 107 bytes (unix(7)); the rest is room for what a library may add. */
+const MAX_PATH_BYTES = 100
+
+/**
+ * Path of the Unix socket between the planes, the same on both sides: the setting; else in the data
+ * directory; else, where that is too deep for a socket, in a folder of ours below the temporary one.
+ * The folder of the latter two is made when missing. Throws `SettingsError` when it is not ours
+ * alone, since whoever owns it could pose as the control plane.
+ */
+export function linkSocketPath(settings: Pick<Settings, 'linkSocket' | 'dataDir'>): string {
+  if (settings.linkSocket !== null) return settings.linkSocket
+  const inData = join(settings.dataDir, 'run', 'link.sock')
+  const path = Buffer.byteLength(inData) <= MAX_PATH_BYTES ? inData : temporaryPath(settings.dataDir)
+  makeOwnFolder(dirname(path))
+  return path
+}
+
+function temporaryPath(dataDir: string): string {
+  const id = createHash('sha256').update(dataDir).digest('hex').slice(0, 16)
+  return join(tmpdir(), `nameplate-link-${id}`, 'link.sock')
+}
+
+function makeOwnFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const { uid, mode } = lstatSync(folder)
+  const isFolder = lstatSync(folder).isDirectory()
+  if (isFolder && uid === process.geteuid?.() && (mode & 0o022) === 0) return
+  throw new SettingsError(
+    `NAMEPLATE_LINK_SOCKET: ${folder} belongs to another user or others may write to it; remove it or set a path`,
+  )
+}
