@@ -1,13 +1,30 @@
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Payloads, RecordKind, ServingRecord } from '../contract/records.ts'
 
 /** File of the records inside an edge's folder. */
 const FILE = 'records.sqlite'
+/** Beside it: written when damage was met while running, so that the next start begins anew. */
+const DAMAGED_MARK = 'records.damaged'
+/** Where a damaged file goes; the one before it is overwritten. */
+const ASIDE = 'records.sqlite.damaged'
+/** Layout of the file; a file of another layout is rebuilt like a damaged one. */
+const LAYOUT = 1
 
 /** What an edge says of itself in a hello. */
 export type Position = { readonly feedId: string | null; readonly revision: number }
+
+/** A record that this edge cannot use; what its key served before goes on. */
+export type Refusal = {
+  readonly kind: RecordKind
+  readonly key: string
+  readonly revision: number
+  readonly reason: string
+}
+
+/** The part of a batch that is not served at once. */
+export type HeldBack = { readonly parked: readonly ServingRecord[]; readonly refused: readonly Refusal[] }
 
 /** What a worker asks, on the handshake and request path. Each call is one indexed lookup (6-7 us). */
 export type EdgeReader = {
@@ -19,17 +36,21 @@ export type EdgeReader = {
 export type EdgeStore = EdgeReader & {
   position(): Position
   /** Writes a batch; afterwards the store holds everything up to `revision`. */
-  apply(records: readonly ServingRecord[], revision: number): void
+  apply(records: readonly ServingRecord[], revision: number, heldBack?: HeldBack): void
   /** Begins a snapshot of another feed: from here on rows are marked; what is not marked at the end is swept. */
   beginSnapshot(): void
   /** Sweeps what the snapshot did not bring. Returns the keys that went. */
   endSnapshot(feedId: string, revision: number): { kind: RecordKind; key: string }[]
-  /** Parks a record that waits for content; what the key served before goes on. */
-  park(record: ServingRecord): void
-  /** Parked records, oldest first. */
+  /** Records that wait for content, oldest first. */
   parked(): ServingRecord[]
-  /** Makes a parked record the served one, unless a newer one came meanwhile. */
-  unpark(record: ServingRecord): void
+  /** Makes a parked record the served one. False, and nothing done, when another one came for its key meanwhile. */
+  unpark(record: ServingRecord): boolean
+  /** Records that this edge could not use and that nothing has replaced, oldest first. */
+  refused(): Refusal[]
+  /** Every site that is served, for the collection of blobs. */
+  servedSites(): Payloads['site'][]
+  /** Makes the next opening begin with an empty file. For an error that `isDamage` says yes to. */
+  markDamaged(): void
 }
 
 type Row = { payload: string }
@@ -42,69 +63,187 @@ export function openEdgeReader(folder: string): EdgeReader {
   return { get: (kind, key) => lookup(statement, kind, key), close: () => file.close() }
 }
 
-/** Opens the store for writing, making it when it is missing. One process at a time: the supervisor. */
-export function openEdgeStore(folder: string): EdgeStore {
+/**
+ * Opens the store for writing, making it when it is missing. One process at a time: the supervisor.
+ * A damaged file is moved aside (`onDamaged` hears of it) and an empty one begun: the control plane
+ * sends everything anew.
+ */
+export function openEdgeStore(folder: string, onDamaged: (detail: string) => void = () => undefined): EdgeStore {
   mkdirSync(folder, { recursive: true, mode: 0o750 })
+  if (existsSync(join(folder, DAMAGED_MARK))) setAside(folder, 'damage was met while it was in use', onDamaged)
+  try {
+    return openFile(folder)
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    setAside(folder, (error as Error).message, onDamaged)
+    return openFile(folder)
+  }
+}
+
+/** Whether an error of the store says that its file is damaged (SQLITE_CORRUPT, SQLITE_NOTADB) or of another layout. */
+export function isDamage(error: unknown): boolean {
+  if (error instanceof LayoutError) return true
+  const code = (error as { errcode?: unknown } | null)?.errcode
+  return typeof code === 'number' && [11, 26].includes(code & 0xff)
+}
+
+/** The file is of another layout than this version writes. */
+class LayoutError extends Error {
+  override name = 'LayoutError'
+}
+
+function openFile(folder: string): EdgeStore {
   const file = new DatabaseSync(join(folder, FILE))
-  file.exec('pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 2000')
+  try {
+    file.exec('pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 2000')
+    prepareLayout(file)
+    for (const suffix of ['', '-wal', '-shm']) chmodSync(join(folder, FILE + suffix), 0o640)
+    const store = storeOf(file, folder)
+    store.position()
+    return store
+  } catch (error) {
+    file.close()
+    throw error
+  }
+}
+
+function prepareLayout(file: DatabaseSync): void {
+  const layout = (file.prepare('pragma user_version').get() as { user_version: number }).user_version
+  const isNew = file.prepare('select 1 from sqlite_schema limit 1').get() === undefined
+  if (!isNew && layout !== LAYOUT) throw new LayoutError(`layout ${layout} where ${LAYOUT} is needed`)
   file.exec(`
     create table if not exists record (kind text, key text, revision integer not null, seen integer not null default 0,
       payload text not null, primary key (kind, key)) without rowid;
-    create table if not exists parked (kind text, key text, revision integer not null, payload text not null,
-      primary key (kind, key)) without rowid;
-    create table if not exists meta (name text primary key, value text) without rowid;`)
-  for (const suffix of ['', '-wal', '-shm']) chmodSync(join(folder, FILE + suffix), 0o640)
-  return storeOf(file)
+    create table if not exists parked (kind text, key text, revision integer not null, seen integer not null default 0,
+      payload text not null, primary key (kind, key)) without rowid;
+    create table if not exists refused (kind text, key text, revision integer not null, seen integer not null default 0,
+      reason text not null, primary key (kind, key)) without rowid;
+    create table if not exists meta (name text primary key, value text) without rowid;
+    pragma user_version = ${LAYOUT};`)
 }
 
-function storeOf(file: DatabaseSync): EdgeStore {
-  const select = file.prepare('select payload from record where kind = ? and key = ?')
-  const upsert = file.prepare(`insert into record (kind, key, revision, seen, payload) values (?, ?, ?, ?, ?)
-    on conflict do update set revision = excluded.revision, seen = excluded.seen, payload = excluded.payload`)
-  const remove = file.prepare('delete from record where kind = ? and key = ?')
-  const parkRow = file.prepare('insert or replace into parked (kind, key, revision, payload) values (?, ?, ?, ?)')
-  const unparkRow = file.prepare('delete from parked where kind = ? and key = ? and revision <= ?')
-  const meta = file.prepare('select value from meta where name = ?')
-  const setMeta = file.prepare('insert or replace into meta (name, value) values (?, ?)')
-  const read = (name: string): string | null => (meta.get(name) as { value: string } | undefined)?.value ?? null
-  const snapshot = (): number => Number(read('snapshot') ?? 0)
+function setAside(folder: string, detail: string, onDamaged: (detail: string) => void): void {
+  const path = join(folder, FILE)
+  if (existsSync(path)) renameSync(path, join(folder, ASIDE))
+  for (const rest of [`${FILE}-wal`, `${FILE}-shm`, DAMAGED_MARK]) rmSync(join(folder, rest), { force: true })
+  onDamaged(`${path}: ${detail}; moved aside to ${ASIDE}, everything is taken anew from the control plane`)
+}
 
-  const put = (record: ServingRecord): void => {
-    unparkRow.run(record.kind, record.key, record.revision)
-    if (record.payload === null) remove.run(record.kind, record.key)
-    else upsert.run(record.kind, record.key, record.revision, snapshot(), JSON.stringify(record.payload))
-  }
+function storeOf(file: DatabaseSync, folder: string): EdgeStore {
+  const meta = metaOf(file)
+  const write = writerOf(file, meta.snapshot)
+  const select = file.prepare('select payload from record where kind = ? and key = ?')
   return {
     get: (kind, key) => lookup(select, kind, key),
     close: () => file.close(),
-    position: () => ({ feedId: read('feedId'), revision: Number(read('revision') ?? 0) }),
-    apply: (records, revision) =>
+    position: meta.position,
+    apply: (records, revision, heldBack = { parked: [], refused: [] }) =>
       transaction(file, () => {
-        for (const record of records) put(record)
-        setMeta.run('revision', String(revision))
+        for (const record of records) write.serve(record, meta.snapshot())
+        for (const record of heldBack.parked) write.park(record)
+        for (const refusal of heldBack.refused) write.refuse(refusal)
+        meta.set('revision', String(revision))
       }),
     beginSnapshot: () =>
       transaction(file, () => {
-        setMeta.run('snapshot', String(snapshot() + 1))
-        setMeta.run('feedId', null)
-        setMeta.run('revision', '0')
+        meta.set('snapshot', String(meta.snapshot() + 1))
+        meta.set('feedId', null)
+        meta.set('revision', '0')
       }),
     endSnapshot: (feedId, revision) =>
       transaction(file, () => {
-        const gone = file.prepare('select kind, key from record where seen <> ?').all(snapshot())
-        file.prepare('delete from record where seen <> ?').run(snapshot())
-        setMeta.run('feedId', feedId)
-        setMeta.run('revision', String(revision))
-        return gone as { kind: RecordKind; key: string }[]
+        const gone = sweep(file, meta.snapshot())
+        meta.set('feedId', feedId)
+        meta.set('revision', String(revision))
+        return gone
       }),
-    park: (record) =>
-      transaction(
-        file,
-        () => void parkRow.run(record.kind, record.key, record.revision, JSON.stringify(record.payload)),
-      ),
     parked: () => file.prepare('select kind, key, revision, payload from parked order by revision').all().map(toRecord),
-    unpark: (record) => transaction(file, () => put(record)),
+    unpark: (record) =>
+      transaction(file, () => {
+        const seen = write.parkedSeen(record)
+        if (seen !== null) write.serve(record, seen)
+        return seen !== null
+      }),
+    refused: () => file.prepare('select kind, key, revision, reason from refused order by revision').all() as Refusal[],
+    servedSites: () =>
+      file
+        .prepare("select payload from record where kind = 'site'")
+        .all()
+        .map((row) => JSON.parse(String(row.payload))),
+    markDamaged: () => writeFileSync(join(folder, DAMAGED_MARK), '', { mode: 0o640 }),
   }
+}
+
+type Meta = {
+  readonly position: () => Position
+  readonly snapshot: () => number
+  readonly set: (name: string, value: string | null) => void
+}
+
+function metaOf(file: DatabaseSync): Meta {
+  const select = file.prepare('select value from meta where name = ?')
+  const upsert = file.prepare('insert or replace into meta (name, value) values (?, ?)')
+  const read = (name: string): string | null => (select.get(name) as { value: string } | undefined)?.value ?? null
+  return {
+    position: () => ({ feedId: read('feedId'), revision: Number(read('revision') ?? 0) }),
+    snapshot: () => Number(read('snapshot') ?? 0),
+    set: (name, value) => void upsert.run(name, value),
+  }
+}
+
+type Writer = {
+  /** The record is what its key serves; `seen` is the snapshot that brought it. */
+  readonly serve: (record: ServingRecord, seen: number) => void
+  readonly park: (record: ServingRecord) => void
+  readonly refuse: (refusal: Refusal) => void
+  /** The snapshot that brought this very parked record, or null when it is not parked any more. */
+  readonly parkedSeen: (record: ServingRecord) => number | null
+}
+
+function writerOf(file: DatabaseSync, snapshot: () => number): Writer {
+  const upsert = file.prepare(
+    'insert or replace into record (kind, key, revision, seen, payload) values (?, ?, ?, ?, ?)',
+  )
+  const remove = file.prepare('delete from record where kind = ? and key = ?')
+  const keep = file.prepare('update record set seen = ? where kind = ? and key = ?')
+  const parkRow = file.prepare('insert into parked (kind, key, revision, seen, payload) values (?, ?, ?, ?, ?)')
+  const unparkRow = file.prepare('delete from parked where kind = ? and key = ?')
+  const refuseRow = file.prepare('insert into refused (kind, key, revision, seen, reason) values (?, ?, ?, ?, ?)')
+  const forgetRow = file.prepare('delete from refused where kind = ? and key = ?')
+  const parkedRow = file.prepare('select seen from parked where kind = ? and key = ? and revision = ?')
+
+  const clear = (kind: string, key: string): void => {
+    unparkRow.run(kind, key)
+    forgetRow.run(kind, key)
+  }
+  return {
+    serve: ({ kind, key, revision, payload }, seen) => {
+      clear(kind, key)
+      if (payload === null) remove.run(kind, key)
+      else upsert.run(kind, key, revision, seen, JSON.stringify(payload))
+    },
+    park: ({ kind, key, revision, payload }) => {
+      clear(kind, key)
+      keep.run(snapshot(), kind, key)
+      parkRow.run(kind, key, revision, snapshot(), JSON.stringify(payload))
+    },
+    refuse: ({ kind, key, revision, reason }) => {
+      clear(kind, key)
+      keep.run(snapshot(), kind, key)
+      refuseRow.run(kind, key, revision, snapshot(), reason)
+    },
+    parkedSeen: ({ kind, key, revision }) =>
+      (parkedRow.get(kind, key, revision) as { seen: number } | undefined)?.seen ?? null,
+  }
+}
+
+/** Removes what the snapshot did not bring, in every table; the keys that were served come back. */
+function sweep(file: DatabaseSync, snapshot: number): { kind: RecordKind; key: string }[] {
+  const gone = file.prepare('select kind, key from record where seen <> ?').all(snapshot)
+  for (const table of ['record', 'parked', 'refused']) {
+    file.prepare(`delete from ${table} where seen <> ?`).run(snapshot)
+  }
+  return gone as { kind: RecordKind; key: string }[]
 }
 
 function lookup<K extends RecordKind>(statement: StatementSync, kind: K, key: string): Payloads[K] | null {
@@ -123,7 +262,8 @@ function transaction<T>(file: DatabaseSync, work: () => T): T {
     file.exec('commit')
     return result
   } catch (error) {
-    file.exec('rollback')
+    // A full disk has rolled it back already.
+    if (file.isTransaction) file.exec('rollback')
     throw error
   }
 }
