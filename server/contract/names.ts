@@ -3,6 +3,8 @@ import { domainToASCII, domainToUnicode } from 'node:url'
 
 /** Longest name in presentation form without the trailing dot (RFC 1035 section 2.3.4). */
 const MAX_NAME_LENGTH = 253
+/** Of ASCII only what a name may hold: a URL parser would read `/`, `?`, `#`, `%41` or a tab as something else. */
+const WRITTEN = /^(?:[a-z0-9.-]|[^\p{ASCII}])+$/iu
 const LABEL = /^(?!-)[a-z0-9-]{1,63}(?<!-)$/
 
 /** Why a text is not a host name that can be served. */
@@ -81,6 +83,7 @@ export function isPlainName(name: string): boolean {
 }
 
 function toAscii(text: string): string | null {
+  if (!WRITTEN.test(text)) return null
   const ascii = domainToASCII(text)
   return ascii !== '' && isPlainName(ascii) ? ascii : null
 }
