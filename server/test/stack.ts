@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -18,34 +18,81 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports
 }
 
+/** A `nameplate` command as a process of its own. */
+export type Command = {
+  readonly pid: number
+  /** All that it and its children wrote so far. */
+  readonly output: () => string
+  /** The exit code, once it has ended. */
+  readonly ended: Promise<number | null>
+  /** Asks it to end (or as given) and waits for it. */
+  end(signal?: NodeJS.Signals): Promise<void>
+}
+
+/** Starts a command without waiting for anything. */
+export function launch(command: string, env: NodeJS.ProcessEnv): Command {
+  let output = ''
+  const child = spawn(process.execPath, [CLI, command], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
+  return {
+    pid: child.pid ?? 0,
+    output: () => output,
+    ended,
+    async end(signal = 'SIGTERM') {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+      await ended
+    },
+  }
+}
+
+/** Starts a command and waits until it says that it runs. Throws with its output when it does not. */
+export async function startCommand(command: string, env: NodeJS.ProcessEnv): Promise<Command> {
+  const started = launch(command, env)
+  let exit: number | null | undefined
+  void started.ended.then((code) => (exit = code))
+  const deadline = Date.now() + DEADLINE_MS
+  while (!started.output().includes('Nameplate is running.')) {
+    if (exit !== undefined) throw new Error(`nameplate ${command} ended with ${exit}:\n${started.output()}`)
+    if (Date.now() > deadline) {
+      await started.end('SIGKILL')
+      throw new Error(`nameplate ${command} did not start:\n${started.output()}`)
+    }
+    await sleep(25)
+  }
+  return started
+}
+
 /** A whole installation as a person would start it: `nameplate start` as a process of its own. */
 export type Stack = AsyncDisposable & {
   readonly dataDir: string
+  readonly env: NodeJS.ProcessEnv
   readonly apiUrl: string
   readonly uiUrl: string
   readonly httpsPort: number
   readonly httpPort: number
-  /** The parent's process, to be killed. */
-  readonly parent: () => ChildProcess
+  /** The running parents: one, or control plane and listener apart. */
+  readonly parents: readonly Command[]
   /** All that the processes wrote so far. */
   readonly output: () => string
   /** The set-up link that was printed, or null. */
   readonly setupUrl: () => string | null
-  /** Starts the command again on the same data directory; `planes` may be `control` or `listener` alone. */
-  restart(command?: string, env?: NodeJS.ProcessEnv): Promise<void>
-  /** Ends the parent (SIGTERM, or as given) and waits for it. */
-  end(signal?: NodeJS.Signals): Promise<void>
 }
 
 /** What a test sets; settings of the product go into `env`. */
-export type StackOptions = { readonly env?: NodeJS.ProcessEnv; readonly httpPort?: number; readonly dataDir?: string }
+export type StackOptions = {
+  readonly env?: NodeJS.ProcessEnv
+  readonly httpPort?: number
+  /** The commands that make it up; default `start` alone. */
+  readonly commands?: readonly string[]
+}
 
 /** Credentials that the stack's first admin has unless the test sets others. */
 export const admin = { email: 'admin@nameplate.test', password: 'correct horse battery' } as const
 
 /** Starts a stack on free ports and waits until it says that it runs. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
-  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'nameplate-stack-'))
+  const dataDir = mkdtempSync(join(tmpdir(), 'nameplate-stack-'))
   const [api = 0, https = 0, http = 0, metrics = 0] = await freePorts(4)
   const httpPort = options.httpPort ?? http
   const env: NodeJS.ProcessEnv = {
@@ -57,61 +104,34 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     NAMEPLATE_HTTP_LISTEN: `:${httpPort}`,
     NAMEPLATE_METRICS_LISTEN: `127.0.0.1:${metrics}`,
     NAMEPLATE_WORKERS: '2',
-    NAMEPLATE_LOG_LEVEL: 'info',
     NAMEPLATE_ADMIN_EMAIL: admin.email,
     NAMEPLATE_ADMIN_PASSWORD: admin.password,
     NAMEPLATE_OUTBOUND_ALLOW: '127.0.0.0/8,::1',
     ...options.env,
   }
-  let output = ''
-  let child = launch('start', env)
-
-  function launch(command: string, withEnv: NodeJS.ProcessEnv): ChildProcess {
-    const started = spawn(process.execPath, [CLI, command], { env: withEnv, stdio: ['ignore', 'pipe', 'pipe'] })
-    for (const stream of [started.stdout, started.stderr])
-      stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
-    return started
+  const parents: Command[] = []
+  const dispose = async (): Promise<void> => {
+    await Promise.all(parents.map((parent) => parent.end()))
+    rmSync(dataDir, { recursive: true, force: true })
   }
-  const running = async (from: number): Promise<void> => {
-    const deadline = Date.now() + DEADLINE_MS
-    while (!output.slice(from).includes('Nameplate is running.')) {
-      if (child.exitCode !== null) throw new Error(`the stack ended with ${child.exitCode}:\n${output.slice(from)}`)
-      if (Date.now() > deadline) throw new Error(`the stack did not start:\n${output.slice(from)}`)
-      await sleep(25)
-    }
-  }
-  const end = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    const ended = new Promise((resolve) => child.once('exit', resolve))
-    child.kill(signal)
-    await ended
-  }
+  const output = (): string => parents.map((parent) => parent.output()).join('')
   try {
-    await running(0)
+    for (const command of options.commands ?? ['start']) parents.push(await startCommand(command, env))
   } catch (error) {
-    await end('SIGKILL')
+    await dispose()
     throw error
   }
   return {
     dataDir,
+    env,
     apiUrl: `http://127.0.0.1:${api}/api/v1`,
     uiUrl: `http://localhost:${api}`,
     httpsPort: https,
     httpPort,
-    parent: () => child,
-    output: () => output,
-    setupUrl: () => /http:\/\/localhost:\d+\/setup#\S+/.exec(output)?.[0] ?? null,
-    end,
-    async restart(command = 'start', more = {}) {
-      await end()
-      const from = output.length
-      child = launch(command, { ...env, ...more })
-      await running(from)
-    },
-    async [Symbol.asyncDispose]() {
-      await end()
-      if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
-    },
+    parents,
+    output,
+    setupUrl: () => /http:\/\/localhost:\d+\/setup#\S+/.exec(output())?.[0] ?? null,
+    [Symbol.asyncDispose]: dispose,
   }
 }
 
