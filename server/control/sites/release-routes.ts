@@ -18,14 +18,19 @@ const archiveTypes = [
   'application/octet-stream',
 ]
 
+/** Longest silence while an upload waits for its turn and is unpacked. */
+const ANSWER_MS = 20 * 60_000
+
 /** `/sites/{id}/releases`. The body of an upload is handed on as a stream, here alone. */
 export function releaseRoutes(service: ReleaseService): FastifyPluginAsyncTypebox {
   return async (app) => {
     app.addContentTypeParser(archiveTypes, (_request, payload, done) => done(null, payload))
+    app.addContentTypeParser('*', (_request, _payload, done) => done(wrongType()))
 
     app.post(
       '/sites/:id/releases',
       {
+        config: { takesIdempotencyKey: false },
         schema: {
           tags,
           operationId: 'uploadRelease',
@@ -40,7 +45,8 @@ export function releaseRoutes(service: ReleaseService): FastifyPluginAsyncTypebo
       },
       async (request, reply) => {
         const { body } = request
-        if (!(body instanceof Readable)) throw new AppError('INVALID_INPUT', 'Send a .zip or .tar.gz file as the body.')
+        if (!(body instanceof Readable)) throw wrongType()
+        holdOpen(request.raw.socket)
         const announcedBytes = contentLength(request.headers['content-length'])
         const { id } = request.params
         const activate = request.query.activate ?? true
@@ -111,6 +117,18 @@ export function releaseRoutes(service: ReleaseService): FastifyPluginAsyncTypebo
       },
     )
   }
+}
+
+function wrongType(): AppError {
+  return new AppError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    'Send a .zip or .tar.gz file as the body, with Content-Type application/zip or application/gzip.',
+  )
+}
+
+/** Nothing is sent while an archive is unpacked: the connection must not end as an idle one. */
+function holdOpen(socket: { setTimeout?: (ms: number) => unknown }): void {
+  socket.setTimeout?.(ANSWER_MS)
 }
 
 function contentLength(header: string | undefined): number | null {
