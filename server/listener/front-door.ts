@@ -1,0 +1,160 @@
+import type { Socket } from 'node:net'
+import { type SecureContext, TLSSocket } from 'node:tls'
+import { unmapped } from '../contract/reach.ts'
+import { clearTextAnswer } from './clear-text.ts'
+import { type ClientHello, MAX_PEEK_BYTES, parseClientHello } from './client-hello.ts'
+import type { Contexts } from './contexts.ts'
+import type { Deadline, Deadlines } from './deadlines.ts'
+import type { EdgeReader } from './edge-store.ts'
+import type { Connection, HttpServers } from './http/servers.ts'
+import { alertRecord, type TlsAlert, tlsAlert } from './tls-alert.ts'
+import { findVhost, type Vhost } from './vhost.ts'
+
+/** From accept to the last byte of the ClientHello; bytes that trickle in do not extend it. */
+const HELLO_MS = 5_000
+/** From the ClientHello to the end of the handshake. */
+const HANDSHAKE_MS = 10_000
+/** `h2` and `http/1.1` as they are on the wire (RFC 7301): encoded once, not per connection. */
+const ALPN = Buffer.from('\x02h2\x08http/1.1', 'latin1')
+
+/** What the door of a worker needs. */
+export type FrontDoorDeps = {
+  readonly reader: Pick<EdgeReader, 'get'>
+  readonly contexts: Contexts
+  readonly servers: Pick<HttpServers, 'accept' | 'acceptPlain'>
+  readonly deadlines: Deadlines
+  /** Connections above this are closed at once: running out of descriptors makes Bun spin. */
+  readonly maxConnections: number
+}
+
+/** Where connections come in, until their handshake is done and the HTTP side takes them. */
+export type FrontDoor = {
+  /** Of the TLS ports. */
+  admit(socket: Socket): void
+  /** Of the plain ports. */
+  admitPlain(socket: Socket): void
+  /** All connections from accept to close, those of the HTTP side included; the rest since the start. */
+  counters(): { connections: number; handshakes: number; refused: number }
+}
+
+/** A connection whose first bytes are being read. */
+type Arrival = {
+  readonly socket: Socket
+  readonly deadline: Deadline
+  chunks: Buffer[]
+  total: number
+  atLeast: number
+}
+
+/** Makes the door. Nothing that a client sends makes its methods throw. */
+export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
+  const { reader, contexts, servers, deadlines } = deps
+  const open = new Set<Socket>()
+  let handshakes = 0
+  let refused = 0
+
+  const enter = (socket: Socket): boolean => {
+    socket.on('error', () => socket.destroy())
+    if (open.size >= deps.maxConnections) {
+      socket.destroy()
+      return false
+    }
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    return true
+  }
+  const refuse = (socket: Socket, alert: TlsAlert | null): void => {
+    refused += 1
+    if (alert === null) socket.destroy()
+    else closeWith(socket, alertRecord(alert))
+  }
+  const welcome = (arrival: Arrival, hello: ClientHello, first: Buffer): void => {
+    const { socket, deadline } = arrival
+    const localAddress = (): string => unmapped(socket.localAddress ?? '')
+    const vhost = findVhost(reader, hello.serverName, localAddress)
+    const context = vhost === null ? null : contexts.of(vhost.siteId, vhost.certificates)
+    if (vhost === null || context === null) {
+      refuse(socket, tlsAlert.unrecognizedName)
+      return
+    }
+    deadline.rearm(HANDSHAKE_MS)
+    const secure = wrap(socket, context, first)
+    secure.once('close', () => deadline.clear())
+    secure.once('secure', () => {
+      deadline.clear()
+      handshakes += 1
+      // The HTTP/2 server waits for this flag, which only tls.Server would clear.
+      ;(secure as TLSSocket & { secureConnecting: boolean }).secureConnecting = false
+      servers.accept(secure, secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1', connectionOf(socket, vhost))
+    })
+  }
+  /** What is to be done with a connection once its first bytes say so; null when more are needed. */
+  const judge = (arrival: Arrival): (() => void) | null => {
+    const { socket } = arrival
+    const first = arrival.chunks.length === 1 ? (arrival.chunks[0] as Buffer) : Buffer.concat(arrival.chunks)
+    arrival.chunks = [first]
+    const peeked = parseClientHello(first)
+    if (peeked.kind === 'hello') return () => welcome(arrival, peeked.hello, first)
+    if (peeked.kind === 'bad') return () => refuse(socket, peeked.alert)
+    if (peeked.kind === 'plain-http') {
+      const answer = clearTextAnswer(first, reader, socket.localPort ?? 443)
+      arrival.atLeast = first.length + 1
+      return answer === null ? null : () => closeWith(socket, answer)
+    }
+    arrival.atLeast = peeked.atLeast
+    return first.length <= MAX_PEEK_BYTES ? null : () => refuse(socket, tlsAlert.decodeError)
+  }
+  return {
+    admit(socket) {
+      if (!enter(socket)) return
+      const deadline = deadlines.arm(HELLO_MS, () => socket.destroy())
+      const arrival: Arrival = { socket, deadline, chunks: [], total: 0, atLeast: 1 }
+      socket.once('close', () => deadline.clear())
+      const peek = (chunk: Buffer): void => {
+        arrival.chunks.push(chunk)
+        arrival.total += chunk.length
+        if (arrival.total < arrival.atLeast) return
+        const act = judge(arrival)
+        if (act === null) return
+        socket.removeListener('data', peek)
+        socket.pause()
+        act()
+      }
+      socket.on('data', peek)
+    },
+    admitPlain(socket) {
+      if (enter(socket)) servers.acceptPlain(socket, connectionOf(socket, null))
+    },
+    counters: () => ({ connections: open.size, handshakes, refused }),
+  }
+}
+
+/**
+ * Begins TLS on a socket whose first bytes were read. In the same tick as the choice of the context:
+ * a socket that died meanwhile, or an evicted context, would throw outside of any handler.
+ */
+function wrap(socket: Socket, context: SecureContext, first: Buffer): TLSSocket {
+  socket.unshift(first)
+  const secure = new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: ALPN })
+  secure.on('error', () => {
+    secure.destroy()
+    socket.destroy()
+  })
+  return secure
+}
+
+/** Sends the last words and closes; what the client still sends is not read. */
+function closeWith(socket: Socket, words: Buffer | string): void {
+  socket.end(words)
+  socket.destroySoon()
+}
+
+function connectionOf(socket: Socket, vhost: Vhost | null): Connection {
+  return {
+    siteId: vhost?.siteId ?? null,
+    serverName: vhost?.serverName ?? null,
+    remoteAddress: unmapped(socket.remoteAddress ?? ''),
+    localAddress: unmapped(socket.localAddress ?? ''),
+    isSecure: vhost !== null,
+  }
+}

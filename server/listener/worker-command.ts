@@ -1,0 +1,56 @@
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { WorkerAccount } from './edge-folder.ts'
+
+/** A runtime of the workers. */
+export type Runtime = 'bun' | 'node'
+
+/** How a worker process is started. */
+export type WorkerLaunch = {
+  readonly runtime: Runtime
+  readonly command: string
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd: string
+}
+
+const WORKER_FILE = fileURLToPath(new URL('worker.ts', import.meta.url))
+
+/** Bun would read `bunfig.toml` (which can name code to run) and `.env` of its folder, and fetch what is missing. */
+const BUN_FLAGS = ['--config=/dev/null', '--no-env-file', '--no-install']
+const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
+/** Nothing of our own environment goes to workers: it may hold passwords. */
+const ENVIRONMENT = { PATH: '/usr/bin:/bin', DO_NOT_TRACK: '1', BUN_ENABLE_CRASH_REPORTING: '0' }
+/** A folder that nobody else may write into, whatever ours is. */
+const FOLDER = '/'
+
+/** The command line of a worker, or null when that runtime is not installed. */
+export function workerLaunch(runtime: Runtime, account: WorkerAccount | null): WorkerLaunch | null {
+  const binary = runtime === 'bun' ? bunBinary() : process.execPath
+  if (binary === null) return null
+  const program = [binary, ...(runtime === 'bun' ? BUN_FLAGS : NODE_FLAGS), WORKER_FILE]
+  const [command = binary, ...args] = [...(account === null ? [] : asAccount(account)), ...program]
+  return { runtime, command, args, env: ENVIRONMENT, cwd: FOLDER }
+}
+
+/** As another account, with the right to bind low ports and no other. */
+function asAccount(account: WorkerAccount): string[] {
+  const capability = '+net_bind_service'
+  const ids = [`--reuid=${account.user}`, `--regid=${account.gid}`, '--init-groups']
+  return ['setpriv', ...ids, `--inh-caps=${capability}`, `--ambient-caps=${capability}`]
+}
+
+/** Of the platform package that npm has chosen by processor and C library. */
+function bunBinary(): string | null {
+  const arch = process.arch === 'arm64' ? 'aarch64' : process.arch
+  const { resolve } = createRequire(import.meta.url)
+  for (const name of [`@oven/bun-linux-${arch}`, `@oven/bun-linux-${arch}-musl`]) {
+    try {
+      return join(dirname(resolve(`${name}/package.json`)), 'bin', 'bun')
+    } catch {
+      // Not the one of this machine.
+    }
+  }
+  return null
+}

@@ -1,0 +1,61 @@
+import { StringDecoder } from 'node:string_decoder'
+import type { RecordKind } from '../contract/records.ts'
+
+/** An address to bind, as the supervisor has found it possible. */
+export type Bind = {
+  readonly address: string
+  readonly port: number
+  /** Of `::`, so that `0.0.0.0` can be bound beside it and IPv4 addresses keep their plain form. */
+  readonly ipv6Only: boolean
+}
+
+/** First line that a worker reads: everything that it needs. Keys travel in it and nowhere else. */
+export type StartMessage = {
+  readonly type: 'start'
+  readonly edgeFolder: string
+  readonly blobsFolder: string
+  /** X25519, base64: opens what was sealed to this edge. */
+  readonly publicKey: string
+  readonly privateKey: string
+  /** Of the supervisor: a greater one in the edge folder means that a successor has taken over. */
+  readonly generation: number
+  readonly https: readonly Bind[]
+  readonly http: readonly Bind[]
+  readonly outboundAllow: readonly string[]
+}
+
+/** What a supervisor says to a worker, one JSON text a line. */
+export type WorkerCommand =
+  | StartMessage
+  | { readonly type: 'invalidate'; readonly id: number; readonly keys: readonly { kind: RecordKind; key: string }[] }
+  | { readonly type: 'drain' }
+
+/** Counters of a worker since its start, and the connections that it holds now. */
+export type WorkerCounters = {
+  readonly connections: number
+  readonly handshakes: number
+  readonly refused: number
+  readonly contexts: number
+}
+
+/** What a worker says to its supervisor, one JSON text a line. */
+export type WorkerReport =
+  | { readonly type: 'listening'; readonly runtime: string }
+  | { readonly type: 'failed'; readonly message: string }
+  | { readonly type: 'done'; readonly id: number }
+  | { readonly type: 'status'; readonly counters: WorkerCounters }
+
+/** Longest line: a batch of keys is far below it. */
+const MAX_LINE_CHARS = 16 * 1024 * 1024
+
+/** Cuts a stream of bytes into lines. A line that is too long ends the reading by `RangeError`. */
+export function lineReader(onLine: (line: string) => void): (chunk: Buffer) => void {
+  const decoder = new StringDecoder('utf8')
+  let rest = ''
+  return (chunk) => {
+    const lines = (rest + decoder.write(chunk)).split('\n')
+    rest = lines.pop() ?? ''
+    if (rest.length > MAX_LINE_CHARS) throw new RangeError('a message between supervisor and worker is too long')
+    for (const line of lines) if (line !== '') onLine(line)
+  }
+}

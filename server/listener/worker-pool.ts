@@ -1,0 +1,116 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RecordKind } from '../contract/records.ts'
+import type { Logger } from '../process/log.ts'
+import type { WorkerLaunch } from './worker-command.ts'
+import type { StartMessage, WorkerCounters } from './worker-messages.ts'
+import { startWorkerProcess, type WorkerProcess } from './worker-process.ts'
+
+/** A worker that lived this long is replaced at once when it dies. */
+const HEALTHY_MS = 10_000
+const LEAST_PAUSE_MS = 100
+const MOST_PAUSE_MS = 5_000
+/** Keys of one command, so that a sweep of a large store does not become one huge line. */
+const KEYS_PER_COMMAND = 2_000
+
+/** What the pool is made of. */
+export type WorkerPoolOptions = {
+  readonly launch: WorkerLaunch
+  readonly count: number
+  readonly message: StartMessage
+  readonly log: Logger
+  /** Told the pids of all workers whenever one comes or goes. */
+  readonly onWorkers: (pids: readonly number[]) => void
+}
+
+/** What the pool says of itself; counters are the sum over the live workers, some seconds old. */
+export type PoolStatus = WorkerCounters & { readonly workers: number; readonly runtime: string }
+
+/** The workers of this supervisor. */
+export type WorkerPool = {
+  /**
+   * Resolves once every live worker has dropped what it cached of these records. A worker that does
+   * not answer is replaced; a new one has nothing cached. Call it after the records are on disk.
+   */
+  invalidate(keys: readonly { kind: RecordKind; key: string }[]): Promise<void>
+  status(): PoolStatus
+  /** Ends all workers after their connections, at most 12 s. None is started again. */
+  drain(): Promise<void>
+}
+
+/** Starts the workers and resolves when all of them listen. Throws `WorkerStartError`; then none is left. */
+export async function startWorkerPool(options: WorkerPoolOptions): Promise<WorkerPool> {
+  const { launch, log } = options
+  const live = new Set<WorkerProcess>()
+  let isDraining = false
+  let runtime: string = launch.runtime
+
+  const startOne = (): WorkerProcess => {
+    const worker = startWorkerProcess(launch, options.message, log)
+    live.add(worker)
+    announce()
+    worker.listening.then(
+      (label) => {
+        runtime = label
+      },
+      () => undefined,
+    )
+    return worker
+  }
+  const announce = (): void => options.onWorkers([...live].flatMap((worker) => worker.pid ?? []))
+  const keep = async (first: WorkerProcess): Promise<void> => {
+    let worker = first
+    let pause = 0
+    for (;;) {
+      const since = Date.now()
+      await worker.ended
+      live.delete(worker)
+      announce()
+      if (isDraining) return
+      const reason = await worker.listening.then(
+        () => 'it had been serving',
+        (error: Error) => error.message,
+      )
+      log.warn({ pid: worker.pid, reason }, 'a worker has ended; starting another')
+      pause = Date.now() - since >= HEALTHY_MS ? 0 : Math.min(Math.max(pause * 2, LEAST_PAUSE_MS), MOST_PAUSE_MS)
+      if (pause > LEAST_PAUSE_MS) await sleep(pause)
+      if (isDraining) return
+      worker = startOne()
+    }
+  }
+  const drain = async (): Promise<void> => {
+    isDraining = true
+    await Promise.all([...live].map((worker) => worker.drain()))
+  }
+
+  const first = Array.from({ length: options.count }, startOne)
+  try {
+    await Promise.all(first.map((worker) => worker.listening))
+  } catch (error) {
+    for (const worker of first) worker.kill()
+    await Promise.all(first.map((worker) => worker.ended))
+    throw error
+  }
+  for (const worker of first) void keep(worker)
+  return {
+    async invalidate(keys) {
+      for (let at = 0; at < keys.length; at += KEYS_PER_COMMAND) {
+        const part = keys.slice(at, at + KEYS_PER_COMMAND)
+        await Promise.all([...live].map((worker) => worker.invalidate(part)))
+      }
+    },
+    status: () => ({ ...sum([...live]), workers: live.size, runtime }),
+    drain,
+  }
+}
+
+function sum(workers: readonly WorkerProcess[]): WorkerCounters {
+  const total = { connections: 0, handshakes: 0, refused: 0, contexts: 0 }
+  for (const { counters } of workers) {
+    if (counters === null) continue
+    total.connections += counters.connections
+    total.handshakes += counters.handshakes
+    total.refused += counters.refused
+    total.contexts += counters.contexts
+  }
+  return total
+}

@@ -1,0 +1,151 @@
+import { readFileSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { createReach } from '../contract/reach.ts'
+import { createContexts } from './contexts.ts'
+import { createDeadlines } from './deadlines.ts'
+import { openEdgeReader } from './edge-store.ts'
+import { createFrontDoor, type FrontDoor } from './front-door.ts'
+import { takenGeneration } from './generation.ts'
+import { createHttpServers } from './http/servers.ts'
+import { runtimeLabel } from './runtime.ts'
+import { workerLog } from './worker-log.ts'
+import { type Bind, lineReader, type StartMessage, type WorkerCommand, type WorkerReport } from './worker-messages.ts'
+
+/** Entry of a worker: it reads its start message and commands on standard input, and reports on standard output. */
+
+/** More connections than this are not held by one worker, whatever the limit of descriptors is. */
+const MAX_CONNECTIONS = 9_000
+/** Descriptors that are no connections: listeners, records, blobs, upstreams of proxied requests. */
+const RESERVED_DESCRIPTORS = 200
+const BACKLOG = 4_096
+const STATUS_EVERY_MS = 5_000
+/** How often a worker whose supervisor was killed looks whether a successor has taken over. */
+const SUCCESSOR_CHECK_MS = 250
+/** After this a draining worker ends with the connections that are left. */
+const DRAIN_MS = 10_000
+
+type Worker = { invalidate(keys: Parameters<ReturnType<typeof createContexts>['invalidate']>[0]): void; drain(): void }
+
+let worker: Worker | null = null
+let start: StartMessage | null = null
+
+process.on('uncaughtException', (error) =>
+  workerLog('error', 'uncaught exception', { err: String(error?.stack ?? error) }),
+)
+process.on('unhandledRejection', (error) => workerLog('error', 'unhandled rejection', { err: String(error) }))
+process.on('SIGTERM', () => (worker === null ? process.exit(0) : worker.drain()))
+process.stdout.on('error', () => undefined)
+process.stdin.on('error', () => undefined)
+process.stdin.on(
+  'data',
+  lineReader((line) => obey(JSON.parse(line) as WorkerCommand)),
+)
+process.stdin.on('end', watchForSuccessor)
+
+function obey(command: WorkerCommand): void {
+  if (command.type === 'start') {
+    start = command
+    run(command).then(() => report({ type: 'listening', runtime: runtimeLabel }), fail)
+  } else if (command.type === 'invalidate') {
+    worker?.invalidate(command.keys)
+    report({ type: 'done', id: command.id })
+  } else if (worker === null) {
+    process.exit(0)
+  } else {
+    worker.drain()
+  }
+}
+
+function report(message: WorkerReport): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`)
+}
+
+function fail(error: Error): void {
+  process.stdout.write(`${JSON.stringify({ type: 'failed', message: error.message })}\n`, () => process.exit(1))
+}
+
+/** The supervisor is gone: go on serving until the workers of another one have the ports. */
+function watchForSuccessor(): void {
+  if (start === null) process.exit(0)
+  const { edgeFolder, generation } = start
+  const timer = setInterval(() => {
+    if (takenGeneration(edgeFolder) <= generation) return
+    clearInterval(timer)
+    workerLog('info', 'another supervisor has taken over; ending')
+    if (worker === null) process.exit(0)
+    else worker.drain()
+  }, SUCCESSOR_CHECK_MS)
+}
+
+/** Builds the worker and binds its ports. It takes invalidations from before the first connection. */
+async function run(message: StartMessage): Promise<void> {
+  const reader = openEdgeReader(message.edgeFolder)
+  const deadlines = createDeadlines()
+  const keyPair = {
+    publicKey: Buffer.from(message.publicKey, 'base64'),
+    privateKey: Buffer.from(message.privateKey, 'base64'),
+  }
+  const warn = (fields: { fingerprint: string; reason: string }): void =>
+    workerLog('warn', 'a certificate cannot be used', fields)
+  const contexts = createContexts({ reader, keyPair, warn })
+  const servers = createHttpServers({
+    reader,
+    blobsFolder: message.blobsFolder,
+    reach: createReach(message.outboundAllow),
+    deadlines,
+    httpsPort: message.https[0]?.port ?? 443,
+  })
+  const door = createFrontDoor({ reader, contexts, servers, deadlines, maxConnections: connectionLimit() })
+  const listeners: Server[] = []
+  worker = {
+    invalidate(keys) {
+      contexts.invalidate(keys)
+      servers.invalidate(keys)
+    },
+    drain: drainOnce(() => {
+      for (const listener of listeners) listener.close()
+      servers.drain()
+      return door
+    }),
+  }
+  for (const bind of message.https) listeners.push(await listen(bind, door.admit))
+  for (const bind of message.http) listeners.push(await listen(bind, door.admitPlain))
+  const sendStatus = (): void => report({ type: 'status', counters: { ...door.counters(), contexts: contexts.size } })
+  setInterval(sendStatus, STATUS_EVERY_MS).unref()
+}
+
+/** `begin` stops listening; then connections may finish, and the process ends. A second call changes nothing. */
+function drainOnce(begin: () => FrontDoor): () => void {
+  let isDraining = false
+  return () => {
+    if (isDraining) return
+    isDraining = true
+    const door = begin()
+    const since = Date.now()
+    const leave = (): void => {
+      if (door.counters().connections === 0 || Date.now() - since > DRAIN_MS) process.exit(0)
+    }
+    setInterval(leave, 50)
+    leave()
+  }
+}
+
+function listen(bind: Bind, admit: (socket: Socket) => void): Promise<Server> {
+  const server = createServer({ noDelay: true }, admit)
+  const { promise, resolve, reject } = Promise.withResolvers<Server>()
+  server.once('error', (error) =>
+    reject(new Error(`cannot listen on ${bind.address} port ${bind.port}: ${error.message}`)),
+  )
+  const options = { host: bind.address, port: bind.port, ipv6Only: bind.ipv6Only, reusePort: true, backlog: BACKLOG }
+  server.listen(options, () => {
+    server.on('error', (error) => workerLog('error', 'listener', { err: error.message }))
+    resolve(server)
+  })
+  return promise
+}
+
+/** Well under the limit of open files of this process: half for connections, half for their upstreams and files. */
+function connectionLimit(): number {
+  const files = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 1_024)
+  return Math.max(50, Math.min(MAX_CONNECTIONS, Math.floor((files - RESERVED_DESCRIPTORS) / 2)))
+}

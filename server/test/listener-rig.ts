@@ -1,0 +1,205 @@
+import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Manifest } from '../contract/manifest.ts'
+import type { Payloads, RecordKind, ServingRecord, SiteRecord } from '../contract/records.ts'
+import { sealTo } from '../contract/sealing.ts'
+import { type EdgeFolder, prepareEdgeFolder, type WorkerAccount } from '../listener/edge-folder.ts'
+import { type EdgeStore, openEdgeStore } from '../listener/edge-store.ts'
+import { resolvePorts } from '../listener/ports.ts'
+import { type Runtime, workerLaunch } from '../listener/worker-command.ts'
+import type { StartMessage } from '../listener/worker-messages.ts'
+import { startWorkerPool, type WorkerPool } from '../listener/worker-pool.ts'
+import { createLog } from '../process/log.ts'
+import type { Listen } from '../process/settings.ts'
+import type { TestCertificate } from './certificates.ts'
+
+/** The runtimes that every test of the listener runs on: `describe.each(runtimes)`. */
+export const runtimes: readonly Runtime[] = ['bun', 'node']
+
+/** A record without its revision: the rig counts. */
+export type RigRecord<K extends RecordKind = RecordKind> = {
+  readonly [P in K]: { readonly kind: P; readonly key: string; readonly payload: Payloads[P] | null }
+}[K]
+
+/** How a rig differs from the plain one. */
+export type RigOptions = {
+  readonly runtime: Runtime
+  readonly records?: (rig: Pick<ListenerRig, 'certificate' | 'release'>) => readonly RigRecord[]
+  /** Default 1. */
+  readonly workers?: number
+  /** Default: every address, one free port. `[]` listens nowhere. */
+  readonly https?: readonly Listen[]
+  readonly http?: readonly Listen[]
+  readonly account?: WorkerAccount | null
+  readonly outboundAllow?: readonly string[]
+}
+
+/** Real workers on an edge store that the test fills itself: no control plane. */
+export type ListenerRig = AsyncDisposable & {
+  readonly httpsPort: number
+  readonly httpPort: number
+  readonly edge: EdgeFolder
+  readonly store: EdgeStore
+  readonly pool: WorkerPool
+  readonly message: StartMessage
+  /** Process ids of the workers that live now. */
+  readonly pids: () => readonly number[]
+  /** Puts records on disk and drops them from the workers' caches, as the link does. */
+  publish(records: readonly RigRecord[]): Promise<void>
+  /** The record of a certificate, its key sealed to this edge. */
+  certificate(certificate: TestCertificate): RigRecord
+  /** Stores the files as blobs; the digest of their manifest is for a site's record. */
+  release(files: Readonly<Record<string, string | Buffer>>): string
+  close(): Promise<void>
+}
+
+/** Starts workers. Close the rig in `afterAll`, or hold it with `await using`. */
+export async function startListenerRig(options: RigOptions): Promise<ListenerRig> {
+  const folder = mkdtempSync(join(tmpdir(), 'nameplate-rig-'))
+  const account = options.account ?? null
+  const edge = prepareEdgeFolder(folder, account)
+  const { keyPair } = edge.identity
+  const store = openEdgeStore(edge.path)
+  const parts = {
+    certificate: (certificate: TestCertificate) => certificateRecord(certificate, keyPair.publicKey),
+    release: (files: Readonly<Record<string, string | Buffer>>) => storeRelease(edge.blobs, files),
+  }
+  let revision = 0
+  const apply = (records: readonly RigRecord[]): void => {
+    revision += 1
+    store.apply(
+      records.map((record) => ({ ...record, revision }) as ServingRecord),
+      revision,
+    )
+  }
+  apply([ticketKeyRecord(keyPair.publicKey), ...(options.records?.(parts) ?? [])])
+  const [https = [], http = []] = await freePorts(options)
+  const message: StartMessage = {
+    type: 'start',
+    edgeFolder: edge.path,
+    blobsFolder: edge.blobs,
+    publicKey: keyPair.publicKey.toString('base64'),
+    privateKey: keyPair.privateKey.toString('base64'),
+    generation: 1,
+    https,
+    http,
+    outboundAllow: options.outboundAllow ?? [],
+  }
+  let pids: readonly number[] = []
+  const launch = workerLaunch(options.runtime, account)
+  if (launch === null) throw new Error(`${options.runtime} is not installed`)
+  const pool = await startWorkerPool({
+    launch,
+    count: options.workers ?? 1,
+    message,
+    log: createLog('rig', process.env.RIG_LOG ?? 'fatal'),
+    onWorkers: (now) => {
+      pids = now
+    },
+  })
+  const close = async (): Promise<void> => {
+    await pool.drain()
+    store.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return {
+    httpsPort: https[0]?.port ?? 0,
+    httpPort: http[0]?.port ?? 0,
+    edge,
+    store,
+    pool,
+    message,
+    pids: () => pids,
+    async publish(records) {
+      apply(records)
+      await pool.invalidate(records)
+    },
+    ...parts,
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** A `site` record with the parts that a test does not care about filled in. */
+export function siteRecord(key: string, site: Partial<SiteRecord>): RigRecord {
+  const empty: SiteRecord = {
+    tenantId: 'tenant',
+    kind: 'static',
+    state: 'active',
+    manifest: null,
+    upstreams: [],
+    redirectTo: null,
+    redirectStatus: null,
+    isPanel: false,
+  }
+  return { kind: 'site', key, payload: { ...empty, ...site } }
+}
+
+/** A `name` record. */
+export function nameRecord(name: string, siteId: string, ...certificates: readonly TestCertificate[]): RigRecord {
+  return { kind: 'name', key: name, payload: { siteId, certificates: certificates.map((c) => c.fingerprint) } }
+}
+
+/** An `address` record; without a site it is a shared address. */
+export function addressRecord(
+  address: string,
+  siteId: string | null,
+  ...certificates: readonly TestCertificate[]
+): RigRecord {
+  const fingerprints = certificates.map((certificate) => certificate.fingerprint)
+  return { kind: 'address', key: address, payload: { siteId, certificates: fingerprints, legacyTls: 'none' } }
+}
+
+function certificateRecord(certificate: TestCertificate, edgeKey: Buffer): RigRecord {
+  const sealedKey = sealTo(edgeKey, Buffer.from(certificate.privateKeyPem), certificate.fingerprint).toString('base64')
+  const { chainPem, names, notAfter, fingerprint } = certificate
+  return { kind: 'certificate', key: fingerprint, payload: { chainPem, sealedKey, names, notAfter } }
+}
+
+function ticketKeyRecord(edgeKey: Buffer): RigRecord {
+  const sealedSecret = sealTo(edgeKey, randomBytes(32), 'ticket-key').toString('base64')
+  return { kind: 'ticket-key', key: 'current', payload: { epoch: 1, sealedSecret } }
+}
+
+/** Below the range from which outgoing connections are given ports, so that none comes in between. */
+async function freePorts(options: RigOptions) {
+  const every = (): readonly Listen[] => [{ address: null, port: randomInt(10_000, 32_000) }]
+  for (let attempt = 0; ; attempt += 1) {
+    const wish = { port: 0, fallback: 0, setting: 'rig' }
+    try {
+      return await resolvePorts(
+        [
+          { ...wish, listen: options.https ?? every() },
+          { ...wish, listen: options.http ?? every() },
+        ],
+        { hold: () => false },
+      )
+    } catch (error) {
+      if (attempt > 20) throw error
+    }
+  }
+}
+
+const types: Readonly<Record<string, string>> = {
+  html: 'text/html; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  txt: 'text/plain; charset=utf-8',
+}
+
+function storeRelease(blobsFolder: string, files: Readonly<Record<string, string | Buffer>>): string {
+  const store = (content: Buffer): { digest: string; bytes: number } => {
+    const digest = createHash('sha256').update(content).digest('hex')
+    mkdirSync(join(blobsFolder, digest.slice(0, 2)), { recursive: true, mode: 0o750 })
+    writeFileSync(join(blobsFolder, digest.slice(0, 2), digest), content, { mode: 0o640 })
+    return { digest, bytes: content.length }
+  }
+  const entries = Object.entries(files).map(([path, content]) => {
+    const type = types[path.split('.').pop() ?? ''] ?? 'application/octet-stream'
+    return [path, { ...store(Buffer.from(content)), type, encoded: {} }] as const
+  })
+  const manifest: Manifest = { version: 1, createdAt: new Date().toISOString(), files: Object.fromEntries(entries) }
+  return store(Buffer.from(JSON.stringify(manifest))).digest
+}
