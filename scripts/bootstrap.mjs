@@ -58,10 +58,13 @@ function once({ name, state, result, text, work }) {
   say(`${text}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`)
 }
 
+/** What a tool says is shown only when it fails. */
 function run(command, args, options = {}) {
-  const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options })
+  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64e6, ...options })
   if (result.error) fail(`${command} could not be started: ${result.error.message}`)
-  if (result.status !== 0) fail(`${command} ${args.join(' ')} failed; what it said stands above`)
+  if (result.status === 0) return
+  process.stderr.write(`${result.stdout}${result.stderr}`)
+  fail(`${command} ${args.join(' ')} failed; what it said stands above`)
 }
 
 function install() {
@@ -89,7 +92,7 @@ function pinnedNode() {
 
 function generateClient(node) {
   const quiet = { PRISMA_SCHEMA_ENGINE_BINARY: '/bin/true', PRISMA_HIDE_UPDATE_MESSAGE: '1', CHECKPOINT_DISABLE: '1' }
-  const options = { env: { ...process.env, ...quiet }, stdio: ['ignore', 'ignore', 2] }
+  const options = { env: { ...process.env, ...quiet } }
   once({
     name: 'client',
     state: hashOf([join(root, 'prisma', 'schema.prisma'), join(root, 'node_modules', 'prisma', 'package.json')]),
