@@ -1,3 +1,4 @@
+import type { UserView } from '#server/control/auth/schema.ts'
 import { problemOf, toProblem } from './problem.ts'
 
 const BASE = '/api/v1'
@@ -6,16 +7,11 @@ const TIMEOUT_MS = 30_000
 /** A token is renewed this long before it ends, so that a slow request does not outlive it. */
 const RENEW_BEFORE_MS = 20_000
 
-/** Who is signed in, as log-in, refresh and `GET /auth/me` tell it. */
-export type SessionUser = {
-  id: string
-  email: string
-  platformRole: 'admin' | 'support' | null
-  memberships: { tenantId: string; tenantName: string; role: 'viewer' | 'member' | 'owner' }[]
-}
-
 /** What log-in, set-up and refresh answer. */
-export type SessionGrant = { accessToken: string; expiresInSeconds: number; user: SessionUser }
+export type SessionGrant = { accessToken: string; expiresInSeconds: number; user: UserView }
+
+/** The query of a list whose parameters may be undefined: then they are not sent. */
+export type Filter<T> = { [Key in keyof T]: T[Key] | undefined }
 
 /** Query parameters; an undefined or empty one is left out. */
 export type Query = Record<string, string | number | boolean | undefined>
@@ -63,7 +59,7 @@ export async function authorization(): Promise<string> {
 export async function call<T>(
   method: string,
   path: string,
-  options: { query?: Query; body?: unknown; signal?: AbortSignal } = {},
+  options: { query?: Query; body?: unknown; signal?: AbortSignal | undefined } = {},
 ): Promise<T> {
   const first = await send(method, path, { ...options, authorization: await authorization() })
   if (first.status !== 401) return read<T>(first)
@@ -102,7 +98,7 @@ async function refreshOrEnd(): Promise<void> {
 async function send(
   method: string,
   path: string,
-  options: { query?: Query; body?: unknown; signal?: AbortSignal; authorization?: string },
+  options: { query?: Query; body?: unknown; signal?: AbortSignal | undefined; authorization?: string },
 ): Promise<Response> {
   const headers = new Headers({ accept: 'application/json' })
   if (options.authorization !== undefined) headers.set('authorization', options.authorization)

@@ -1,4 +1,5 @@
-import { type LiveEvent, liveFeed } from './live-feed.svelte.ts'
+import type { EventView } from '#server/control/events/schema.ts'
+import { liveFeed } from './live-feed.svelte.ts'
 
 /** Several events of one transaction make one reading. */
 const GATHER_MS = 120
@@ -9,7 +10,7 @@ const GATHER_MS = 120
  */
 export function keepFresh(options: {
   refresh: () => void
-  concerns: (event: LiveEvent) => boolean
+  concerns: (event: EventView) => boolean
   everyMs: () => number | null
 }): () => void {
   let gather: ReturnType<typeof setTimeout> | undefined

@@ -1,18 +1,7 @@
+import type { EventView } from '#server/control/events/schema.ts'
 import { readEventStream } from './event-stream.ts'
 
-/** An event of the API, as the stream and the history give it. */
-export type LiveEvent = {
-  id: string
-  at: string
-  tenantId: string | null
-  actor: string
-  action: string
-  subjectId: string | null
-  subjectName: string | null
-  detail: unknown
-}
-
-type Listener = (event: LiveEvent) => void
+type Listener = (event: EventView) => void
 
 const FIRST_RETRY_MS = 1_000
 const LAST_RETRY_MS = 30_000
@@ -64,9 +53,9 @@ class LiveFeed {
 
   #tell(id: string, data: string): void {
     this.#lastEventId = id
-    let event: LiveEvent
+    let event: EventView
     try {
-      event = JSON.parse(data) as LiveEvent
+      event = JSON.parse(data) as EventView
     } catch {
       return
     }

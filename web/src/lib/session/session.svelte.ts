@@ -4,10 +4,10 @@ import {
   keepGrant,
   refreshSession,
   type SessionGrant,
-  type SessionUser,
   whenSessionEnds,
 } from '#lib/api/client.ts'
 import { type ApiProblem, toProblem } from '#lib/api/problem.ts'
+import type { UserView } from '#server/control/auth/schema.ts'
 
 /** `starting` until the refresh cookie was tried; `unreachable` when that got no answer. */
 export type SessionState = 'starting' | 'guest' | 'signed-in' | 'unreachable'
@@ -17,7 +17,7 @@ const TENANT_KEY = 'nameplate.tenant'
 /** Who is signed in in this tab, and for which tenant the lists are shown. */
 class Session {
   #state = $state<SessionState>('starting')
-  #user = $state<SessionUser | null>(null)
+  #user = $state<UserView | null>(null)
   #problem = $state<ApiProblem | null>(null)
   #tenantId = $state<string | null>(null)
 
@@ -25,7 +25,7 @@ class Session {
     return this.#state
   }
 
-  get user(): SessionUser | null {
+  get user(): UserView | null {
     return this.#user
   }
 
@@ -110,7 +110,7 @@ class Session {
   }
 }
 
-function storedTenant(user: SessionUser): string | null {
+function storedTenant(user: UserView): string | null {
   try {
     const stored = localStorage.getItem(TENANT_KEY)
     if (stored === null) return null

@@ -1,0 +1,19 @@
+import { call } from '#lib/api/client.ts'
+import type { PlatformSettings, PublicSettings, SettingsChange } from '#server/control/settings/schema.ts'
+
+export type { PlatformSettings, PublicSettings } from '#server/control/settings/schema.ts'
+
+/** Where tenants point their names, and whom they may ask. */
+export function getPublicSettings(signal?: AbortSignal): Promise<PublicSettings> {
+  return call('GET', '/settings/public', { signal })
+}
+
+/** All settings. */
+export function getSettings(signal?: AbortSignal): Promise<PlatformSettings> {
+  return call('GET', '/settings', { signal })
+}
+
+/** Changes settings; what is left out stays. */
+export function changeSettings(body: SettingsChange): Promise<PlatformSettings> {
+  return call('PATCH', '/settings', { body })
+}
