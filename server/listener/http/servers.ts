@@ -5,6 +5,15 @@ import type { RecordKind } from '../../contract/records.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { EdgeReader } from '../edge-store.ts'
 import type { Connection } from './connection.ts'
+import { createContent } from './content.ts'
+import { dispatch } from './dispatch.ts'
+import type { Exchange } from './exchange.ts'
+import { createHttp1 } from './h1.ts'
+import { createHttp2 } from './h2.ts'
+import { createHeldSet } from './held.ts'
+import { createManifestCache } from './manifest-cache.ts'
+import { createRecordCache } from './record-cache.ts'
+import { createUpstreams } from './upstream.ts'
 
 export type { Connection }
 
@@ -17,6 +26,8 @@ export type HttpDeps = {
   readonly deadlines: Deadlines
   /** Port that redirects from port 80 lead to; 443 when left out. */
   readonly httpsPort?: number
+  /** Told of failures that are ours (a missing blob, a bug), for the log. */
+  readonly report?: (error: unknown) => void
 }
 
 /** The HTTP side of a worker. None of its calls throws for what a client does. */
@@ -27,28 +38,42 @@ export type HttpServers = {
   acceptPlain(socket: Socket, connection: Connection): void
   /** Drops what is cached for these records, negative answers included, before it returns. */
   invalidate(keys: readonly { kind: RecordKind; key: string }[]): void
-  /** Ends idle connections and lets busy ones finish what they began. */
+  /** Ends idle connections and lets busy ones finish what they began. Upgraded ones stay. */
   drain(): void
   readonly openConnections: number
 }
 
 /** Makes the HTTP servers of one worker. They never listen: sockets are handed to them. */
 export function createHttpServers(deps: HttpDeps): HttpServers {
-  const sockets = new Set<Socket>([])
-  void deps
-  const adopt = (socket: Socket): void => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-    socket.on('error', () => socket.destroy())
-    socket.destroy()
+  const { blobsFolder, deadlines } = deps
+  const open = createHeldSet()
+  const records = createRecordCache(deps.reader)
+  const upstreams = createUpstreams(deps.reach)
+  const dispatchDeps = {
+    records,
+    upstreams,
+    deadlines,
+    store: { content: createContent(blobsFolder), manifests: createManifestCache(blobsFolder) },
+    httpsPort: deps.httpsPort ?? 443,
+    report: deps.report ?? (() => {}),
   }
+  const exchange = (one: Exchange): void => void dispatch(one, dispatchDeps)
+  const http1 = createHttp1({ exchange, deadlines, open })
+  const http2 = createHttp2({ exchange, deadlines, open })
+  const isProxy = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'proxy'
   return {
-    accept: adopt,
-    acceptPlain: adopt,
-    invalidate: () => {},
-    drain: () => {},
+    accept(socket, protocol, connection) {
+      if (protocol === 'h2') http2.accept(socket, connection)
+      else http1.accept(socket, connection, { mayUpgrade: isProxy(connection.siteId) })
+    },
+    acceptPlain: (socket, connection) => http1.accept(socket, connection, { mayUpgrade: false }),
+    invalidate(keys) {
+      records.drop(keys)
+      for (const { kind, key } of keys) if (kind === 'site') upstreams.drop(key)
+    },
+    drain: () => open.drain(),
     get openConnections() {
-      return sockets.size
+      return open.size
     },
   }
 }

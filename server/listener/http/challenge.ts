@@ -1,0 +1,33 @@
+import { http01Key } from '../../contract/records.ts'
+import { sendErrorPage } from './error-pages.ts'
+import { type Exchange, send } from './exchange.ts'
+import type { RecordCache } from './record-cache.ts'
+
+const ACME = '/.well-known/acme-challenge/'
+/** The HTTP proof of ownership: what we serve ourselves can prove nothing, so it is never answered. */
+const PROOF = '/.well-known/nameplate-challenge/'
+/** base64url (RFC 8555 section 8.3); the length is ours. */
+const TOKEN = /^[A-Za-z0-9_-]{1,256}$/
+
+/**
+ * Answers the paths that are ours on every host, whatever the site holds. Returns false for all
+ * other paths. `path` is decoded, so that no spelling of it leads to a site's content.
+ */
+export function answerChallenge(exchange: Exchange, records: RecordCache, host: string, path: string): boolean {
+  if (path.startsWith(PROOF)) {
+    sendErrorPage(exchange, 404)
+    return true
+  }
+  if (!path.startsWith(ACME)) return false
+  const token = path.slice(ACME.length)
+  const challenge = TOKEN.test(token) ? records.get('challenge', http01Key(token)) : null
+  const isAsked = exchange.method === 'GET' || exchange.method === 'HEAD'
+  if (challenge === null || challenge.name !== host || !isAsked) sendErrorPage(exchange, 404)
+  else send(exchange, 200, challengeFields, Buffer.from(challenge.keyAuthorization))
+  return true
+}
+
+const challengeFields = [
+  ['content-type', 'application/octet-stream'],
+  ['cache-control', 'no-store'],
+] as const

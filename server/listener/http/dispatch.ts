@@ -1,0 +1,80 @@
+import type { SiteRecord } from '../../contract/records.ts'
+import { answerChallenge } from './challenge.ts'
+import { sendErrorPage } from './error-pages.ts'
+import type { Exchange } from './exchange.ts'
+import { requestHost, siteOfHost } from './host-rules.ts'
+import { MAX_HEADER_FIELDS } from './limits.ts'
+import { type ProxyDeps, serveProxy } from './proxy.ts'
+import type { RecordCache } from './record-cache.ts'
+import { redirectSite, redirectToHttps } from './redirect.ts'
+import { type StaticStore, serveStatic } from './static.ts'
+import { decodePath, parseTarget, type Target } from './target.ts'
+
+/** What answering needs. */
+export type DispatchDeps = ProxyDeps & {
+  readonly records: RecordCache
+  readonly store: StaticStore
+  readonly httpsPort: number
+  /** Called for failures of ours, for the log. */
+  readonly report: (error: unknown) => void
+}
+
+/** A request head after the checks that hold for every site. */
+type Head = { readonly host: string; readonly authority: string; readonly target: Target; readonly path: string }
+
+/**
+ * Answers one request, in this order:
+ * 1. its head must name one host and a readable path, else 400;
+ * 2. the paths that are ours (ACME challenges) are answered on any connection, for suspended sites too;
+ * 3. on the plain port: redirect to https;
+ * 4. the host must belong to the site of the connection, else 421 or 404;
+ * 5. the site answers by its kind.
+ */
+export async function dispatch(exchange: Exchange, deps: DispatchDeps): Promise<void> {
+  try {
+    const head = readHead(exchange)
+    if (typeof head === 'number') return sendErrorPage(exchange, head)
+    if (answerChallenge(exchange, deps.records, head.host, head.path)) return
+    if (!exchange.connection.isSecure)
+      return redirectToHttps(exchange, deps.records, head.host, head.target, deps.httpsPort)
+    const answer = siteOfHost(deps.records, exchange.connection, head.host)
+    if ('status' in answer) return sendErrorPage(exchange, answer.status)
+    const site = deps.records.get('site', answer.siteId)
+    if (site === null || site.state === 'suspended') return sendErrorPage(exchange, 503)
+    return await serve(exchange, deps, answer.siteId, site, head)
+  } catch (error) {
+    deps.report(error)
+    if (exchange.isAnswered) exchange.abort()
+    else sendErrorPage(exchange, 500)
+  }
+}
+
+async function serve(
+  exchange: Exchange,
+  deps: DispatchDeps,
+  siteId: string,
+  site: SiteRecord,
+  head: Head,
+): Promise<void> {
+  if (site.kind === 'static') return serveStatic(exchange, deps.store, site, head.target, head.path)
+  if (site.kind === 'redirect') return redirectSite(exchange, site, head.target)
+  serveProxy(exchange, deps, siteId, site, head)
+}
+
+function readHead(exchange: Exchange): Head | 400 | 431 | 501 {
+  if (exchange.rawHeaders.length > MAX_HEADER_FIELDS * 2) return 431
+  if (exchange.method === 'TRACE' || exchange.method === 'CONNECT') return 501
+  const target = parseTarget(exchange.target)
+  const path = target === null ? null : decodePath(target.path)
+  if (target === null || path === null) return 400
+  const hosts = hostFields(exchange.rawHeaders)
+  const authorities = [exchange.authority, target.authority].filter((one) => one !== null)
+  if (authorities.length > 1 && authorities[0]?.toLowerCase() !== authorities[1]?.toLowerCase()) return 400
+  const host = requestHost(hosts, authorities[0] ?? null)
+  const authority = hosts[0] ?? authorities[0]
+  return host === null || authority === undefined ? 400 : { host, authority, target, path }
+}
+
+function hostFields(rawHeaders: readonly string[]): string[] {
+  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'host')
+}

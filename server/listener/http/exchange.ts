@@ -1,0 +1,125 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Readable, Writable } from 'node:stream'
+import type { Deadlines } from '../deadlines.ts'
+import type { Connection } from './connection.ts'
+import { STALL_BYTES_PER_MS, STALL_MS } from './limits.ts'
+
+/** Header fields in order; names lower case, a name may occur again (`set-cookie`). */
+export type Fields = readonly (readonly [name: string, value: string])[]
+
+/** What a client sent: the same for HTTP/1.1 and HTTP/2, nothing checked beyond the protocol's grammar. */
+export type Sent = {
+  readonly connection: Connection
+  readonly method: string
+  readonly target: string
+  /** `:authority` of HTTP/2. */
+  readonly authority: string | null
+  readonly headers: IncomingHttpHeaders
+  /** Name, value, name, value; without pseudo fields. */
+  readonly rawHeaders: readonly string[]
+  readonly body: Readable
+  readonly hasBody: boolean
+  /** The client asks to leave HTTP: what is left of its connection, and the bytes that came after the head. */
+  readonly upgrade: { readonly socket: Socket; readonly head: Buffer } | null
+  /** The client waits for `100 Continue` before it sends its body. */
+  readonly expectsContinue: boolean
+}
+
+/** How one protocol carries an answer. `out` takes the body; its `end` ends the answer. */
+export type Wire = {
+  readonly out: Writable
+  head(status: number, fields: Fields, options: { close: boolean }): void
+  sendContinue(): void
+  /** Breaks the answer off so that the client sees it is not whole: reset of the stream, or of the connection. */
+  abort(): void
+}
+
+/** One request and its answer. After the client is gone every call is allowed and does nothing. */
+export type Exchange = Sent & {
+  /** The client is gone, or the answer is complete. */
+  readonly isClosed: boolean
+  /** The head was handed over; a second one is not possible. */
+  readonly isAnswered: boolean
+  /** Sends the head. `close`: an HTTP/1.1 connection ends after this answer. Throws for fields that HTTP does not allow. */
+  respond(status: number, fields: Fields, options?: { close?: boolean }): void
+  /** Sends a piece, one at a time; resolves when it has left this process (its bytes may be reused), false when the client is gone. */
+  write(piece: Uint8Array): Promise<boolean>
+  end(last?: Uint8Array): void
+  sendContinue(): void
+  abort(): void
+  /** Calls once when the exchange is over, at once if it is. */
+  onClose(listener: () => void): void
+}
+
+/** Wraps a wire. Answers that the client does not take are broken off by a deadline over each piece. */
+export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Exchange {
+  const listeners: (() => void)[] = []
+  let isClosed = false
+  let isAnswered = false
+  let settle: (isSent: boolean) => void = () => {}
+  const stall = deadlines.arm(STALL_MS, () => wire.abort())
+  stall.clear()
+  const close = (): void => {
+    if (isClosed) return
+    isClosed = true
+    stall.clear()
+    settle(false)
+    for (const listener of listeners) listener()
+  }
+  const expect = (bytes: number): void => stall.rearm(STALL_MS + bytes / STALL_BYTES_PER_MS)
+  wire.out.on('finish', close)
+  wire.out.on('close', close)
+  wire.out.on('error', close)
+  return {
+    ...sent,
+    get isClosed() {
+      return isClosed
+    },
+    get isAnswered() {
+      return isAnswered
+    },
+    respond(status, fields, options = {}) {
+      if (isClosed || isAnswered) return
+      wire.head(status, fields, { close: options.close ?? false })
+      isAnswered = true
+    },
+    write: (piece) =>
+      new Promise((resolve) => {
+        if (isClosed) return resolve(false)
+        expect(piece.length)
+        settle = resolve
+        wire.out.write(piece, (error) => {
+          if (!isClosed) stall.clear()
+          resolve(error === null || error === undefined)
+        })
+      }),
+    end(last) {
+      if (isClosed) return
+      expect(last?.length ?? 0)
+      wire.out.end(last)
+    },
+    sendContinue: () => wire.sendContinue(),
+    abort() {
+      if (!isClosed) wire.abort()
+      close()
+    },
+    onClose(listener) {
+      if (isClosed) listener()
+      else listeners.push(listener)
+    },
+  }
+}
+
+/** Sends a whole answer from memory; to HEAD its head only. */
+export function send(
+  exchange: Exchange,
+  status: number,
+  fields: Fields,
+  body: Uint8Array,
+  options: { close?: boolean } = {},
+): void {
+  exchange.respond(status, [...fields, ['content-length', String(body.length)]], options)
+  if (exchange.method === 'HEAD') exchange.end()
+  else exchange.end(body)
+}

@@ -1,0 +1,129 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Deadlines } from '../deadlines.ts'
+import type { Connection } from './connection.ts'
+import { createExchange, type Exchange, type Sent, type Wire } from './exchange.ts'
+import { type Held, type HeldSet, holdConnection } from './held.ts'
+import { FAREWELL_MS, MAX_HEAD_BYTES, MAX_PIPELINED } from './limits.ts'
+
+/** HTTP/1.1 on sockets that are handed over. */
+export type Http1 = {
+  /** `mayUpgrade`: the site speaks WebSocket; otherwise `Upgrade` is ignored, as RFC 9110 section 7.8 allows. */
+  accept(socket: Socket, connection: Connection, options: { mayUpgrade: boolean }): void
+}
+
+/** Makes the servers of a worker; they never listen. */
+export function createHttp1(deps: {
+  exchange: (exchange: Exchange) => void
+  deadlines: Deadlines
+  open: HeldSet
+}): Http1 {
+  const heldOf = new WeakMap<object, Held>()
+  const serve = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
+    const { socket } = request
+    const held = heldOf.get(socket)
+    if (held === undefined || held.active >= MAX_PIPELINED) return void socket.destroy()
+    held.begin()
+    const sent = sentBy(request, held.connection, expectsContinue, null)
+    const exchange = createExchange(sent, wireOf(response, held), deps.deadlines)
+    exchange.onClose(() => {
+      // An unread body is thrown away; the idle deadline bounds how long that may take.
+      if (!request.readableEnded) request.resume()
+      held.finish()
+    })
+    deps.exchange(exchange)
+  }
+  const make = (): Server => {
+    const server = createServer({
+      maxHeaderSize: MAX_HEAD_BYTES,
+      keepAliveTimeout: 0,
+      headersTimeout: 0,
+      requestTimeout: 0,
+      requireHostHeader: false,
+    })
+    server.on('request', (request, response) => serve(request, response, false))
+    server.on('checkContinue', (request, response) => serve(request, response, true))
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuse(socket as Socket, error, heldOf))
+    return server
+  }
+  const plain = make()
+  const upgrading = make()
+  upgrading.on('upgrade', (request, stream, head) => {
+    const socket = stream as Socket
+    const held = heldOf.get(request.socket) ?? heldOf.get(socket)
+    if (held === undefined || held.active > 0) return void socket.destroy()
+    held.release()
+    const sent = sentBy(request, held.connection, false, { socket, head })
+    deps.exchange(createExchange(sent, rawWire(socket), deps.deadlines))
+  })
+  return {
+    accept(socket, connection, { mayUpgrade }) {
+      const held = holdConnection(connection, deps.deadlines, (isBusy) => {
+        if (isBusy) return
+        socket.end()
+        deps.deadlines.arm(FAREWELL_MS, () => void socket.destroy())
+      })
+      heldOf.set(socket, held)
+      deps.open.add(socket, held)
+      socket.on('error', () => void socket.destroy())
+      const server = mayUpgrade ? upgrading : plain
+      server.emit('connection', socket)
+    },
+  }
+
+  function refuse(socket: Socket, error: NodeJS.ErrnoException, held: WeakMap<object, Held>): void {
+    const state = held.get(socket)
+    if (state === undefined || state.active > 0 || !socket.writable) return void socket.destroy()
+    const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+    state.release()
+    deps.deadlines.arm(FAREWELL_MS, () => void socket.destroy())
+  }
+}
+
+function sentBy(
+  request: IncomingMessage,
+  connection: Connection,
+  expectsContinue: boolean,
+  upgrade: Sent['upgrade'],
+): Sent {
+  const { headers } = request
+  return {
+    connection,
+    method: request.method ?? '',
+    target: request.url ?? '',
+    authority: null,
+    headers,
+    rawHeaders: request.rawHeaders,
+    body: request,
+    hasBody: headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0',
+    upgrade,
+    expectsContinue,
+  }
+}
+
+function wireOf(response: ServerResponse, held: Held): Wire {
+  return {
+    out: response,
+    head(status, fields, { close }) {
+      const flat = fields.flat()
+      if (close || held.isDraining) flat.push('connection', 'close')
+      response.writeHead(status, flat)
+    },
+    sendContinue: () => response.writeContinue(),
+    abort: () => void response.socket?.destroy(),
+  }
+}
+
+/** The answer to a request for an upgrade that is not granted: the parser is gone, so the connection ends with it. */
+function rawWire(socket: Socket): Wire {
+  return {
+    out: socket,
+    head(status, fields) {
+      const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+      socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines}connection: close\r\n\r\n`, 'latin1')
+    },
+    sendContinue() {},
+    abort: () => void socket.destroy(),
+  }
+}
