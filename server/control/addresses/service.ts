@@ -130,7 +130,7 @@ export function createAddressService({ db, machine }: AddressServiceDeps) {
 }
 
 function isPlatform(actor: Actor): boolean {
-  return actor.kind === 'system' || visibleTenants(actor) === 'all'
+  return visibleTenants(actor) === 'all'
 }
 
 /** The platform's people read all; a tenant's, those of its own sites. */
