@@ -9,16 +9,24 @@ export class SilenceError extends Error {
   override name = 'SilenceError'
 }
 
+/** The connection ended before what was to be sent was sent. */
+export class ClosedError extends Error {
+  override name = 'ClosedError'
+}
+
+/** Errors by which a peer that was killed, or a socket that we closed, ends a reader. */
+const endings: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'])
+
 /**
  * A socket that speaks frames. Reading is pulled, so that a slow reader slows its peer; every wait has
  * a limit in milliseconds, after which the socket is destroyed and `SilenceError` thrown.
  */
 export type FrameSocket = {
-  /** The next frame; undefined when the peer has ended. Throws `FrameError`, `SilenceError` or the socket's error. */
+  /** The next frame; undefined when the connection has ended. Throws `FrameError` or `SilenceError`. */
   receive(limitMs: number): Promise<unknown>
   /** The raw bytes that follow a frame, `bytes` of them. Throws when the peer ends before. */
   receiveRaw(bytes: number, limitMs: number): AsyncGenerator<Buffer>
-  /** Sends a frame; resolves when the socket has room for more. */
+  /** Sends a frame; resolves when the socket has room for more. Throws `ClosedError`. */
   send(message: unknown, limitMs: number): Promise<void>
   /** Sends raw bytes as they come from `stream`, at the pace that the peer takes them. */
   sendRaw(stream: Readable, signal: AbortSignal): Promise<void>
@@ -34,7 +42,10 @@ export function frameSocket(socket: Socket): FrameSocket {
   socket.on('error', () => undefined)
 
   const more = async (limitMs: number): Promise<boolean> => {
-    const next = await within(socket, limitMs, chunks.next())
+    const next = await within(socket, limitMs, chunks.next()).catch((error: NodeJS.ErrnoException) => {
+      if (!endings.has(error.code)) throw error
+      return { done: true } as const
+    })
     if (next.done !== true) reader.push(next.value)
     return next.done !== true
   }
@@ -56,7 +67,7 @@ export function frameSocket(socket: Socket): FrameSocket {
       }
     },
     async send(message, limitMs) {
-      if (socket.destroyed) throw new FrameError('the connection is closed')
+      if (socket.destroyed) throw new ClosedError('the connection is closed')
       if (!socket.write(encodeFrame(message))) await within(socket, limitMs, drained(socket))
     },
     sendRaw: (stream, signal) => pipeline(stream, socket, { end: false, signal }),
@@ -70,7 +81,7 @@ async function drained(socket: Socket): Promise<void> {
     await Promise.race([
       once(socket, 'drain', { signal: ended.signal }),
       once(socket, 'close', { signal: ended.signal }).then(() => {
-        throw new FrameError('the connection is closed')
+        throw new ClosedError('the connection is closed')
       }),
     ])
   } finally {

@@ -33,8 +33,14 @@ export function isForeignKeyViolation(error: unknown): boolean {
   return error instanceof Prisma.PrismaClientKnownRequestError && (error.code === 'P2003' || error.code === 'P2014')
 }
 
+/** Whether a transaction met a concurrent one (serialization failure or deadlock); it may be tried again. */
+export function isWriteConflict(error: unknown): boolean {
+  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return false
+  return error.code === 'P2034' || /40001|40P01/.test(JSON.stringify(error.meta ?? {}))
+}
+
 /** Topics of the hints that wake loops; the tables are the truth. */
-export type Topic = 'feed' | 'certificates' | 'domains' | 'events'
+export type Topic = 'feed' | 'published' | 'certificates' | 'domains' | 'events'
 
 /** The one notification channel; the payload is a `Topic`. */
 export const HINT_CHANNEL = 'nameplate'

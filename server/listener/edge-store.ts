@@ -43,6 +43,8 @@ export type EdgeStore = EdgeReader & {
   endSnapshot(feedId: string, revision: number): { kind: RecordKind; key: string }[]
   /** Records that wait for content, oldest first. */
   parked(): ServingRecord[]
+  /** Their keys alone. */
+  parkedKeys(): { kind: RecordKind; key: string; revision: number }[]
   /** Makes a parked record the served one. False, and nothing done, when another one came for its key meanwhile. */
   unpark(record: ServingRecord): boolean
   /** Records that this edge could not use and that nothing has replaced, oldest first. */
@@ -158,6 +160,10 @@ function storeOf(file: DatabaseSync, folder: string): EdgeStore {
         return gone
       }),
     parked: () => file.prepare('select kind, key, revision, payload from parked order by revision').all().map(toRecord),
+    parkedKeys: () =>
+      file.prepare('select kind, key, revision from parked order by revision').all() as ReturnType<
+        EdgeStore['parkedKeys']
+      >,
     unpark: (record) =>
       transaction(file, () => {
         const seen = write.parkedSeen(record)

@@ -1,0 +1,179 @@
+import type { FrameSocket } from '../contract/frame-socket.ts'
+import type { BlobHeadMessage, BlobRequestMessage } from '../contract/link.ts'
+import { MAX_BLOB_BYTES } from '../contract/link.ts'
+import { manifestBlobs } from '../contract/manifest.ts'
+import type { Payloads, ServingRecord } from '../contract/records.ts'
+import type { Logger } from '../process/log.ts'
+import { BlobError, type EdgeBlobs, MAX_MANIFEST_BYTES } from './blobs.ts'
+import type { EdgeStore } from './edge-store.ts'
+
+/** The control plane is silent for longer than this in the middle of a blob: connect again. */
+const BLOB_SILENCE_MS = 30_000
+/** Wait before content that could not be had is asked for again, doubled up to the most. */
+const RETRY_MS = 1_000
+const MAX_RETRY_MS = 60_000
+/** How often blobs that nothing needs are looked for. */
+const COLLECT_INTERVAL_MS = 10 * 60_000
+/** A reason is shown to administrators; more than this is noise. */
+const MAX_REASON = 300
+
+/** What fetching needs. */
+export type BlobFetchOptions = {
+  readonly store: EdgeStore
+  readonly blobs: EdgeBlobs
+  /** Opens a blob channel that has been greeted. */
+  readonly connect: () => Promise<FrameSocket>
+  /** The content of this parked record is here. */
+  readonly onComplete: (record: ServingRecord) => Promise<void>
+  /** A reason has changed. */
+  readonly onChange: () => void
+  readonly log: Logger
+}
+
+/** Brings the content of parked sites, on a connection of its own, so that no record waits for it. */
+export type BlobFetch = {
+  /** Looks at the parked sites soon; all are tried again, whatever their waits were. */
+  wake(): void
+  /** Why a site's content is not here, when that is known. */
+  reasonFor(siteId: string): string | null
+  close(): Promise<void>
+}
+
+/** Starts fetching. One pass at a time; a site whose content fails delays no other. */
+export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
+  const { store, blobs, log } = options
+  const reasons = new Map<string, string>()
+  let channel: FrameSocket | null = null
+  let retryMs = RETRY_MS
+  let isWoken = true
+  let isClosed = false
+  let release: (() => void) | null = null
+  let collectedAtMs = performance.now()
+
+  const request = async (): Promise<FrameSocket> => {
+    channel ??= await options.connect()
+    return channel
+  }
+  const fetchBlob = async (digest: string, limit: number): Promise<void> => {
+    if (await blobs.has(digest)) return
+    const socket = await request()
+    try {
+      await receiveBlob(socket, blobs, digest, limit)
+    } catch (error) {
+      // After a missing blob the channel is in order; after anything else it is not known where it stands.
+      if (!(error instanceof MissingBlobError)) {
+        socket.close()
+        channel = null
+      }
+      throw error
+    }
+  }
+  const fetchContent = async (record: ServingRecord): Promise<boolean> => {
+    const { manifest } = record.payload as Payloads['site']
+    if (manifest === null) return true
+    await fetchBlob(manifest, MAX_MANIFEST_BYTES)
+    for (const ref of manifestBlobs(await blobs.manifest(manifest))) {
+      if (isClosed || !isParked(store, record)) return false
+      await fetchBlob(ref.digest, MAX_BLOB_BYTES)
+    }
+    await blobs.flush()
+    return true
+  }
+  /** Whether every parked site has its content now. */
+  const pass = async (): Promise<boolean> => {
+    let isComplete = true
+    for (const record of store.parked()) {
+      if (isClosed) return false
+      try {
+        if (!(await fetchContent(record))) continue
+        reasons.delete(record.key)
+        await options.onComplete(record)
+      } catch (error) {
+        isComplete = false
+        const reason = reasonOf(error)
+        if (reasons.get(record.key) === reason) continue
+        reasons.set(record.key, reason)
+        log.warn({ err: error, siteId: record.key }, "a site's content could not be had; trying again")
+        options.onChange()
+      }
+    }
+    return isComplete
+  }
+  const collect = async (): Promise<void> => {
+    if (performance.now() - collectedAtMs < COLLECT_INTERVAL_MS) return
+    collectedAtMs = performance.now()
+    const removed = await blobs.collect(neededManifests(store), performance.now())
+    if (removed > 0) log.info({ removed }, 'removed content that no site needs any more')
+  }
+  const sleep = (ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      if (isWoken || isClosed) return resolve()
+      const timer = setTimeout(done, ms)
+      release = done
+      function done(): void {
+        clearTimeout(timer)
+        release = null
+        resolve()
+      }
+    })
+  const run = async (): Promise<void> => {
+    await blobs.clearTemporary()
+    while (!isClosed) {
+      isWoken = false
+      try {
+        const isComplete = await pass()
+        retryMs = isComplete ? RETRY_MS : Math.min(retryMs * 2, MAX_RETRY_MS)
+        if (isComplete) await collect()
+        await sleep(isComplete ? COLLECT_INTERVAL_MS : retryMs)
+      } catch (error) {
+        log.error({ err: error }, 'looking for content failed; trying again')
+        await sleep(MAX_RETRY_MS)
+      }
+    }
+  }
+  const running = run()
+  return {
+    reasonFor: (siteId) => reasons.get(siteId) ?? null,
+    wake() {
+      isWoken = true
+      retryMs = RETRY_MS
+      release?.()
+    },
+    async close() {
+      isClosed = true
+      release?.()
+      channel?.close()
+      await running
+    },
+  }
+}
+
+/** The control plane does not have the blob. */
+class MissingBlobError extends BlobError {
+  override name = 'MissingBlobError'
+}
+
+async function receiveBlob(socket: FrameSocket, blobs: EdgeBlobs, digest: string, limit: number): Promise<void> {
+  const message: BlobRequestMessage = { type: 'blob', digest }
+  await socket.send(message, BLOB_SILENCE_MS)
+  const head = (await socket.receive(BLOB_SILENCE_MS)) as BlobHeadMessage | undefined
+  if (head?.type !== 'blob-head' || head.digest !== digest) throw new BlobError('the control plane ended the channel')
+  if (head.bytes === null) throw new MissingBlobError(`the control plane does not have the blob ${digest}`)
+  if (!(Number.isSafeInteger(head.bytes) && head.bytes >= 0 && head.bytes <= limit))
+    throw new BlobError(`the blob ${digest} is larger than an edge takes`)
+  await blobs.write(digest, socket.receiveRaw(head.bytes, BLOB_SILENCE_MS))
+}
+
+function isParked(store: EdgeStore, { key, revision }: ServingRecord): boolean {
+  return store.parkedKeys().some((item) => item.key === key && item.revision === revision)
+}
+
+function neededManifests(store: EdgeStore): string[] {
+  const sites = [...store.servedSites(), ...store.parked().map(({ payload }) => payload as Payloads['site'])]
+  return sites.flatMap(({ manifest }) => (manifest === null ? [] : [manifest]))
+}
+
+function reasonOf(error: unknown): string {
+  if ((error as NodeJS.ErrnoException).code === 'ENOSPC') return 'there is no room left on the disk of this edge'
+  return (error as Error).message.slice(0, MAX_REASON)
+}

@@ -1,0 +1,158 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Manifest, manifestBlobs } from '../contract/manifest.ts'
+
+/** Largest manifest that an edge reads: 20,000 files with both encodings are about 10 MB. */
+export const MAX_MANIFEST_BYTES = 32 * 1024 * 1024
+/** A blob that nothing needs is kept so long: a worker may be about to open it. */
+const UNUSED_GRACE_MS = 15 * 60_000
+
+const hex64 = /^[0-9a-f]{64}$/
+
+/** What was received is not what was asked for. */
+export class BlobError extends Error {
+  override name = 'BlobError'
+}
+
+/** Content of releases on the edge's own disk: `<folder>/<2 hex>/<digest>`. One process writes. */
+export type EdgeBlobs = {
+  has(digest: string): Promise<boolean>
+  /** Writes a blob from its bytes; it appears only when its digest is right and it is on disk. Throws `BlobError`. */
+  write(digest: string, content: AsyncIterable<Buffer>): Promise<void>
+  /** Makes the names of new blobs durable: call before a record that needs them is served. */
+  flush(): Promise<void>
+  /** A manifest that is here. Throws `BlobError` when it is none. */
+  manifest(digest: string): Promise<Manifest>
+  /**
+   * Deletes blobs that no manifest of `needed` has used for 15 minutes. Does nothing when one of these
+   * is here but cannot be read. Returns how many went.
+   */
+  collect(needed: readonly string[], nowMs: number): Promise<number>
+  /** Removes what a killed process left behind. For the start. */
+  clearTemporary(): Promise<void>
+}
+
+/** The blobs of a folder, which is made when missing. */
+export function createEdgeBlobs(folder: string): EdgeBlobs {
+  const temporary = join(folder, 'tmp')
+  const pathOf = (digest: string): string => join(folder, digest.slice(0, 2), digest)
+  const dirty = new Set<string>()
+  const unusedSince = new Map<string, number>()
+
+  const has = (digest: string): Promise<boolean> => isFile(pathOf(digest))
+  const manifest = async (digest: string): Promise<Manifest> => {
+    const { size } = await stat(pathOf(digest))
+    if (size > MAX_MANIFEST_BYTES) throw new BlobError(`the manifest ${digest} is too large`)
+    return parseManifest(digest, await readFile(pathOf(digest), 'utf8'))
+  }
+  return {
+    has,
+    manifest,
+    async write(digest, content) {
+      await mkdir(temporary, { recursive: true, mode: 0o750 })
+      const draft = join(temporary, randomUUID())
+      try {
+        await writeChecked(draft, digest, content)
+        await mkdir(join(folder, digest.slice(0, 2)), { recursive: true, mode: 0o750 })
+        await rename(draft, pathOf(digest))
+        dirty.add(join(folder, digest.slice(0, 2)))
+      } finally {
+        await rm(draft, { force: true })
+      }
+    },
+    async flush() {
+      for (const path of [...dirty, folder]) await syncFolder(path)
+      dirty.clear()
+    },
+    async collect(needed, nowMs) {
+      const used = await usedBlobs(needed, has, manifest)
+      let removed = 0
+      const present = await listBlobs(folder)
+      const unused = present.filter((digest) => !used.has(digest))
+      for (const digest of unusedSince.keys()) if (!unused.includes(digest)) unusedSince.delete(digest)
+      for (const digest of unused) {
+        const sinceMs = unusedSince.get(digest)
+        if (sinceMs === undefined) unusedSince.set(digest, nowMs)
+        else if (nowMs - sinceMs >= UNUSED_GRACE_MS) {
+          await rm(pathOf(digest), { force: true })
+          unusedSince.delete(digest)
+          removed++
+        }
+      }
+      return removed
+    },
+    clearTemporary: () => rm(temporary, { recursive: true, force: true }),
+  }
+}
+
+async function writeChecked(path: string, digest: string, content: AsyncIterable<Buffer>): Promise<void> {
+  const file = await open(path, 'wx', 0o640)
+  try {
+    const hash = createHash('sha256')
+    for await (const chunk of content) {
+      hash.update(chunk)
+      await writeAll(file, chunk)
+    }
+    const found = hash.digest('hex')
+    if (found !== digest) throw new BlobError(`a blob has the digest ${found} where ${digest} was asked for`)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function writeAll(file: FileHandle, chunk: Buffer): Promise<void> {
+  let offset = 0
+  while (offset < chunk.length) offset += (await file.write(chunk, offset)).bytesWritten
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+async function usedBlobs(
+  manifests: readonly string[],
+  has: EdgeBlobs['has'],
+  read: EdgeBlobs['manifest'],
+): Promise<Set<string>> {
+  const used = new Set<string>(manifests)
+  for (const digest of new Set(manifests)) {
+    if (!(await has(digest))) continue
+    for (const ref of manifestBlobs(await read(digest))) used.add(ref.digest)
+  }
+  return used
+}
+
+async function listBlobs(folder: string): Promise<string[]> {
+  const digests: string[] = []
+  for (const entry of await readdir(folder).catch(() => [])) {
+    if (!/^[0-9a-f]{2}$/.test(entry)) continue
+    for (const name of await readdir(join(folder, entry))) if (hex64.test(name)) digests.push(name)
+  }
+  return digests
+}
+
+function parseManifest(digest: string, text: string): Manifest {
+  try {
+    const value = JSON.parse(text) as Manifest
+    if (value.version === 1 && manifestBlobs(value).every((ref) => hex64.test(ref.digest))) return value
+  } catch {
+    // Told below, without the content.
+  }
+  throw new BlobError(`the manifest ${digest} cannot be read by this version`)
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}

@@ -1,0 +1,226 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+import { type FrameSocket, frameSocket } from '../contract/frame-socket.ts'
+import {
+  type AckMessage,
+  type ControlMessage,
+  GREETING_MS,
+  type HelloMessage,
+  LEASE_RENEWAL_MS,
+  LINK_PROTOCOL,
+  type WelcomeMessage,
+} from '../contract/link.ts'
+import type { SealKeyPair } from '../contract/sealing.ts'
+import { faultPoint } from '../process/fault-point.ts'
+import type { Logger } from '../process/log.ts'
+import { type Applier, type ApplyPool, createApplier } from './apply.ts'
+import { startBlobFetch } from './blob-fetch.ts'
+import { createEdgeBlobs } from './blobs.ts'
+import { type EdgeStore, isDamage, type Position } from './edge-store.ts'
+
+/** First and longest wait before connecting again; each is doubled and jittered. */
+const MIN_BACKOFF_MS = 100
+const MAX_BACKOFF_MS = 5_000
+/** Longest time that the control plane may take to accept an ack. */
+const SEND_LIMIT_MS = 30_000
+/** The control plane says nothing while nothing changes; a Unix socket tells when it is gone. */
+const SILENCE_LIMIT_MS = 24 * 60 * 60 * 1_000
+
+/** The workers, as far as the link concerns them. */
+export type LinkPool = ApplyPool & {
+  status(): { readonly workers: number; readonly runtime: string }
+}
+
+/** What the link needs. */
+export type LinkOptions = {
+  /** `linkSocketPath(settings)`. */
+  readonly socketPath: string
+  readonly identity: { readonly edgeId: string; readonly name: string; readonly keyPair: SealKeyPair }
+  /** Open for writing; the caller closes it after the link. */
+  readonly store: EdgeStore
+  readonly blobsFolder: string
+  readonly pool: LinkPool
+  readonly log: Logger
+  /** Version of this program, shown with the edge. */
+  readonly version: string
+  /** The store's file is damaged and marked so: end the process, the next start rebuilds it. */
+  readonly onDamaged?: () => void
+}
+
+/** The edge's side of the link. */
+export type Link = {
+  /** Whether the control plane can be heard now; an edge that is cut off goes on serving. */
+  readonly isConnected: boolean
+  /** Ends the connections and what is under way. */
+  close(): Promise<void>
+}
+
+/** Connects to the control plane, and again whenever that was lost; applies what comes and confirms it. */
+export function startLink(options: LinkOptions): Link {
+  const { store, log } = options
+  const closing = new AbortController()
+  let session: Session | null = null
+  const announce = (): void => session?.sendAck()
+  const fetch = startBlobFetch({
+    store,
+    blobs: createEdgeBlobs(options.blobsFolder),
+    connect: () => openChannel(options, 'blobs', store.position(), closing.signal).then(({ frames }) => frames),
+    onComplete: (record) => applier.unpark(record),
+    onChange: announce,
+    log,
+  })
+  const applier: Applier = createApplier({
+    store,
+    pool: options.pool,
+    keyPair: options.identity.keyPair,
+    pendingReason: fetch.reasonFor,
+    onParked: fetch.wake,
+    onChange: announce,
+  })
+
+  const connectOnce = async (): Promise<void> => {
+    // What a lost connection brought is finished first, so that the hello tells the truth.
+    await applier.idle()
+    const position = { feedId: store.position().feedId, revision: applier.applied().revision }
+    const { frames, welcome } = await openChannel(options, 'records', position, closing.signal)
+    if (welcome.mode === 'snapshot') await applier.beginSnapshot()
+    session = createSession(options, applier, frames)
+    log.info({ mode: welcome.mode, head: welcome.head }, 'connected to the control plane')
+    fetch.wake()
+    try {
+      await session.run(welcome.feedId)
+    } finally {
+      session.close()
+      session = null
+    }
+  }
+  const run = async (): Promise<void> => {
+    const tell = outageLog(log)
+    let backoffMs = MIN_BACKOFF_MS
+    while (!closing.signal.aborted) {
+      const startedAtMs = performance.now()
+      const error = await connectOnce().catch((reason: unknown) => reason)
+      if (closing.signal.aborted) return
+      if (isDamage(error)) return damaged(options, error)
+      tell(error)
+      const hasLasted = performance.now() - startedAtMs > MAX_BACKOFF_MS
+      backoffMs = hasLasted ? MIN_BACKOFF_MS : Math.min(backoffMs * 2, MAX_BACKOFF_MS)
+      await pause(backoffMs * (0.5 + Math.random() / 2), undefined, { signal: closing.signal }).catch(() => undefined)
+    }
+  }
+  const running = run()
+  return {
+    get isConnected() {
+      return session !== null
+    },
+    async close() {
+      closing.abort()
+      session?.close()
+      await Promise.all([running, fetch.close()])
+      await applier.idle()
+    },
+  }
+}
+
+function damaged({ store, log, onDamaged }: LinkOptions, error: unknown): void {
+  store.markDamaged()
+  log.fatal({ err: error }, 'the records of this edge are damaged; they are taken anew after a restart')
+  if (onDamaged === undefined) process.exit(1)
+  onDamaged()
+}
+
+/** Says that the control plane is gone once per outage, then only in detail. */
+function outageLog(log: Logger): (error: unknown) => void {
+  let told = ''
+  return (error) => {
+    const text = (error as Error).message
+    if (text === told) log.debug({ err: error }, 'still not connected to the control plane')
+    else log.warn({ err: error }, 'not connected to the control plane; serving what is here, and trying again')
+    told = text
+  }
+}
+
+type Session = { run(feedId: string): Promise<void>; sendAck(): void; close(): void }
+
+function createSession({ pool, version }: LinkOptions, applier: Applier, frames: FrameSocket): Session {
+  const sendAck = (): void => {
+    const ack: AckMessage = { type: 'ack', ...applier.applied(), ...pool.status(), version }
+    // A connection that is gone shows in `receive`.
+    frames.send(ack, SEND_LIMIT_MS).catch(() => undefined)
+  }
+  const take = async (message: ControlMessage, feedId: string): Promise<void> => {
+    if (message.type === 'records') await applier.apply(message)
+    else if (message.type === 'snapshot-end') await applier.endSnapshot(feedId, message.revision)
+    else if (message.type === 'refusal') throw new LinkRefusedError(message.detail)
+    else throw new Error(`the control plane sent "${message.type}", which does not belong here`)
+  }
+  return {
+    sendAck,
+    close: frames.close,
+    async run(feedId) {
+      sendAck()
+      const renewal = setInterval(sendAck, LEASE_RENEWAL_MS)
+      try {
+        for (;;) {
+          const message = await frames.receive(SILENCE_LIMIT_MS)
+          if (message === undefined) throw new LinkRefusedError('the control plane ended the connection')
+          await take(message as ControlMessage, feedId)
+          sendAck()
+          faultPoint('apply.acked')
+        }
+      } finally {
+        clearInterval(renewal)
+      }
+    },
+  }
+}
+
+/** The control plane does not (or no longer) talk to this edge; `message` says why. */
+class LinkRefusedError extends Error {
+  override name = 'LinkRefusedError'
+}
+
+type Channel = { readonly frames: FrameSocket; readonly welcome: WelcomeMessage }
+
+async function openChannel(
+  options: LinkOptions,
+  channel: HelloMessage['channel'],
+  position: Position,
+  signal: AbortSignal,
+): Promise<Channel> {
+  const { edgeId, name, keyPair } = options.identity
+  const socket = await connected(options.socketPath, signal)
+  const frames = frameSocket(socket)
+  const hello: HelloMessage = {
+    type: 'hello',
+    protocol: LINK_PROTOCOL,
+    channel,
+    edgeId,
+    name,
+    publicKey: keyPair.publicKey.toString('base64'),
+    ...position,
+  }
+  try {
+    await frames.send(hello, GREETING_MS)
+    const answer = (await frames.receive(GREETING_MS)) as ControlMessage | undefined
+    if (answer?.type === 'refusal') throw new LinkRefusedError(answer.detail)
+    if (answer?.type !== 'welcome' || answer.protocol !== LINK_PROTOCOL)
+      throw new LinkRefusedError('the control plane gave no welcome that this version knows')
+    return { frames, welcome: answer }
+  } catch (error) {
+    frames.close()
+    throw error
+  }
+}
+
+async function connected(path: string, signal: AbortSignal): Promise<Socket> {
+  const socket = connect({ path, signal })
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.any([signal, AbortSignal.timeout(GREETING_MS)]) })
+    return socket
+  } catch (error) {
+    socket.on('error', () => undefined).destroy()
+    throw error
+  }
+}
