@@ -16,6 +16,8 @@ export type Actor =
       readonly email: string
       readonly platformRole: 'admin' | 'support' | null
       readonly memberships: ReadonlyMap<string, MemberRole>
+      /** Those of `memberships` that are suspended: their people may look, not change. */
+      readonly suspended?: ReadonlySet<string>
       /** Set when the call came with an API token; it can never do more than its user. */
       readonly token: {
         readonly id: string
@@ -30,7 +32,7 @@ export const guest: Actor = { kind: 'guest' }
 /** Nameplate itself: loops, seeds. Never made from a request. */
 export const system: Actor = { kind: 'system' }
 
-/** What a call wants to do, as token scopes name it. */
+/** What a call wants to do. */
 export type Access = 'read' | 'write'
 
 /** How an actor is written into the audit log. */
@@ -60,18 +62,23 @@ export function requireTenant(actor: Actor, tenantId: string, role: MemberRole, 
   if (memberRole === undefined && !seesAll) throw notFound(what)
   requireScope(user, isRead ? 'read' : 'write')
   if (user.platformRole === 'admin' || (seesAll && isRead)) return
+  if (!isRead && user.suspended?.has(tenantId) === true)
+    throw new AppError('TENANT_SUSPENDED', 'It can be looked at, but not changed. Please ask your provider.')
   if (memberRole !== undefined && memberRoles.indexOf(memberRole) >= memberRoles.indexOf(role)) return
   throw new AppError('FORBIDDEN', `This needs the role "${role}" in this customer.`)
 }
 
-/** Refuses everybody but platform admins (and, for `read`, support). A token bound to a tenant is no admin. */
+/**
+ * Refuses everybody but platform admins (and, for `read`, support). A token bound to a tenant is no
+ * admin, and one that is to change something needs the scope `admin`.
+ */
 export function requireAdmin(actor: Actor, access: Access = 'write'): void {
   if (actor.kind === 'system') return
   const user = requireUser(actor)
   const isBound = user.token !== null && user.token.tenantId !== null
   const may = user.platformRole === 'admin' || (user.platformRole === 'support' && access === 'read')
   if (!may || isBound) throw new AppError('FORBIDDEN', 'Only an administrator of this installation may do this.')
-  requireScope(user, access)
+  requireScope(user, access === 'read' ? 'read' : 'admin')
 }
 
 /**
@@ -103,9 +110,11 @@ export function tenantOfCreate(actor: Actor, tenantId: string | undefined): stri
 }
 
 /** Token scopes: `read`, `write` (implies read), `admin` (implies both). Sessions have all. */
-function requireScope(user: Exclude<Actor, { kind: 'guest' | 'system' }>, access: Access): void {
+function requireScope(user: Exclude<Actor, { kind: 'guest' | 'system' }>, needed: 'read' | 'write' | 'admin'): void {
   if (user.token === null) return
-  const { scopes } = user.token
-  if (scopes.includes('admin') || scopes.includes('write') || (access === 'read' && scopes.includes('read'))) return
-  throw new AppError('FORBIDDEN', `This API token has no scope "${access}".`)
+  const least = scopeOrder.indexOf(needed)
+  if (user.token.scopes.some((scope) => scopeOrder.indexOf(scope) >= least)) return
+  throw new AppError('FORBIDDEN', `This API token has no scope "${needed}".`)
 }
+
+const scopeOrder: readonly string[] = ['read', 'write', 'admin']
