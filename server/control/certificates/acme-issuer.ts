@@ -5,6 +5,8 @@ import { type Issuer, IssuerProblem, ownProblems, type RemoteAuthorization, type
 
 /** Nonces kept for later requests; old ones are dropped, the CA refuses them anyway. */
 const MAX_NONCES = 32
+/** A challenge's token (RFC 8555 section 8.1): base64url, it becomes part of a path and a key. */
+const TOKEN = /^[A-Za-z0-9_-]{16,200}$/
 
 /** The account at the CA, as the caller keeps it. */
 export type AcmeAccount = {
@@ -98,6 +100,7 @@ export async function readDirectoryMeta(options: {
   directoryUrl: string
   trustRootPem: string | null
   version: string
+  timeoutMs?: number
 }): Promise<DirectoryMeta> {
   const transport = createAcmeTransport(options)
   try {
@@ -186,6 +189,7 @@ function toRemoteOrder(order: Order, retryAfterMs: number | null): RemoteOrder {
 async function toRemoteAuthorization(client: Client, authorization: Authorization): Promise<RemoteAuthorization> {
   const challenges = Array.isArray(authorization.challenges) ? authorization.challenges : []
   const challenge = challenges.find((item) => item.type === 'http-01')
+  if (challenge !== undefined && !TOKEN.test(challenge.token)) throw malformed('a challenge with an unusable token')
   const failed = challenges.map((item) => readProblem(item.error)).find((problem) => problem !== null)
   return {
     url: authorization.url,
@@ -199,6 +203,7 @@ async function toRemoteAuthorization(client: Client, authorization: Authorizatio
             url: challenge.url,
             token: challenge.token,
             keyAuthorization: await client.getChallengeKeyAuthorization(challenge),
+            isSubmitted: challenge.status !== 'pending',
           },
     error: failed == null ? null : new IssuerProblem(failed),
   }

@@ -23,17 +23,22 @@ export type AcmeTransport = {
  * Opens connections to one CA alone: with its own trust roots when `trustRootPem` is given, limits on
  * time and size, no redirects. Nothing of it is global.
  */
-export function createAcmeTransport(options: { trustRootPem: string | null; version: string }): AcmeTransport {
+export function createAcmeTransport(options: {
+  readonly trustRootPem: string | null
+  readonly version: string
+  readonly timeoutMs?: number
+}): AcmeTransport {
   const agent = new Agent({
     keepAlive: true,
     maxSockets: MAX_CONNECTIONS,
     ...(options.trustRootPem === null ? {} : { ca: options.trustRootPem }),
   })
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
   const headers = { 'user-agent': `Nameplate/${options.version}`, accept: '*/*' }
   return {
     async request(url, method, { data } = {}) {
       const body = data === undefined ? undefined : JSON.stringify(data)
-      const raw = await exchange(agent, url, method.toUpperCase(), headers, body)
+      const raw = await exchange({ agent, timeoutMs, headers }, url, method.toUpperCase(), body)
       const retryAfterMs = parseRetryAfter(raw.headers['retry-after'], new Date())
       const answer = { status: raw.status, headers: raw.headers, data: parseBody(raw.headers, raw.text) }
       const isBadNonce = raw.status === 400 && (answer.data as { type?: unknown } | null)?.type === BAD_NONCE
@@ -46,18 +51,23 @@ export function createAcmeTransport(options: { trustRootPem: string | null; vers
 
 type RawAnswer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly text: string }
 
+type Exchange = {
+  readonly agent: Agent
+  readonly timeoutMs: number
+  readonly headers: Readonly<Record<string, string>>
+}
+
 function exchange(
-  agent: Agent,
+  { agent, timeoutMs, headers }: Exchange,
   url: string,
   method: string,
-  headers: Record<string, string>,
   body: string | undefined,
 ): Promise<RawAnswer> {
   if (!url.startsWith('https://')) return Promise.reject(unreachable(url, new Error('only https is used')))
   return new Promise((resolve, reject) => {
     const failed = (cause: unknown): void => reject(unreachable(url, cause))
     const extra = body === undefined ? {} : { 'content-type': 'application/jose+json' }
-    const signal = AbortSignal.timeout(TIMEOUT_MS)
+    const signal = AbortSignal.timeout(timeoutMs)
     const outgoing = request(url, { agent, method, headers: { ...headers, ...extra }, signal }, (incoming) => {
       const chunks: Buffer[] = []
       let bytes = 0
@@ -92,7 +102,7 @@ function parseBody(headers: IncomingHttpHeaders, text: string): unknown {
 function unreachable(url: string, cause: unknown): IssuerProblem {
   const error = cause as NodeJS.ErrnoException
   const timedOut = error.name === 'TimeoutError' || (error.cause as Error | undefined)?.name === 'TimeoutError'
-  const reason = timedOut ? `no answer within ${TIMEOUT_MS / 1_000} s` : (error.code ?? error.message)
+  const reason = timedOut ? `no answer in time` : (error.code ?? error.message)
   const host = URL.canParse(url) ? new URL(url).host : 'the CA'
   return new IssuerProblem({ type: ownProblems.unreachable, detail: `${host}: ${reason}`, cause })
 }

@@ -21,6 +21,8 @@ export type RemoteChallenge = {
   readonly token: string
   /** What the edges answer. */
   readonly keyAuthorization: string
+  /** Whether the issuer was told already that it is answered. */
+  readonly isSubmitted: boolean
 }
 
 /** An authorization: what is to be proven for one name. */

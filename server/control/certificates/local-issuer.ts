@@ -46,7 +46,7 @@ export async function createLocalRoot(now: Date): Promise<LocalRoot> {
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   })
-  return { rootPem: root.toString('pem'), rootKeyPem }
+  return { rootPem: `${root.toString('pem')}\n`, rootKeyPem }
 }
 
 /**
@@ -84,7 +84,9 @@ export function createLocalIssuer(options: {
 /** Signs a leaf of 7 days over the request's names; the root itself is not sent. */
 async function signLeaf(root: LocalRoot, csrPem: string, now: Date): Promise<string> {
   const csr = new Pkcs10CertificateRequest(csrPem)
-  const names = csr.extensions.find((extension) => extension instanceof SubjectAlternativeNameExtension)
+  const names = csr.extensions.find(
+    (item): item is SubjectAlternativeNameExtension => item instanceof SubjectAlternativeNameExtension,
+  )
   if (names === undefined || !(await csr.verify())) throw refuse('the request has no names, or its signature is wrong')
   const rootKeys = await importKeyPair(root.rootKeyPem)
   const rootEnd = new NodeCertificate(root.rootPem).validToDate.getTime()
@@ -98,7 +100,10 @@ async function signLeaf(root: LocalRoot, csrPem: string, now: Date): Promise<str
     signingAlgorithm,
     extensions: [
       // Critical, since the subject is empty (RFC 5280 section 4.2.1.6).
-      new SubjectAlternativeNameExtension(names.names, true),
+      new SubjectAlternativeNameExtension(
+        names.names.items.map(({ value }) => ({ type: 'dns' as const, value })),
+        true,
+      ),
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),

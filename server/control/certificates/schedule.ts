@@ -12,15 +12,24 @@ const MAX_WAIT_MS = DAY_MS
 /** Gives a number from 0 to less than 1: `Math.random`, or a fixed one in tests. */
 export type Random = () => number
 
-/** How a failure is tried again: `soon` when the issuer or our own side is at fault, `backoff` else, `hourly` for what a person must settle. */
-export type RetryKind = 'soon' | 'backoff' | 'hourly'
+/**
+ * How a failure is tried again: `soon` when the issuer or our own side is at fault, `again` when it
+ * is mended by trying (at once, then as `soon`), `hourly` for what an administrator must settle,
+ * `backoff` else.
+ */
+export type RetryKind = 'soon' | 'again' | 'backoff' | 'hourly'
 
 /** When a certificate is renewed: a third of its lifetime (half of a short one) before its end, spread by 5 % of the lifetime. */
 export function renewAt(notBefore: Date, notAfter: Date, random: Random): Date {
   const lifetimeMs = notAfter.getTime() - notBefore.getTime()
   const left = lifetimeMs < SHORT_LIFETIME_MS ? 1 / 2 : 1 / 3
-  const jitter = (random() * 2 - 1) * RENEW_JITTER
+  const jitter = (1 - random() * 2) * RENEW_JITTER
   return new Date(notAfter.getTime() - lifetimeMs * (left + jitter))
+}
+
+/** The earliest time that `renewAt` gives: before it a certificate is fresh and nothing is ordered. */
+export function earliestRenewal(notBefore: Date, notAfter: Date): Date {
+  return renewAt(notBefore, notAfter, () => 0)
 }
 
 /**
@@ -35,6 +44,6 @@ export function retryDelayMs(kind: RetryKind, failures: number, retryAfterMs: nu
 
 function tableMs(kind: RetryKind, failures: number): number {
   if (kind === 'hourly') return 60 * MINUTE_MS
-  const table = kind === 'soon' ? SOON_MS : RETRY_MS
+  const table = kind === 'backoff' ? RETRY_MS : kind === 'again' ? [0, ...SOON_MS] : SOON_MS
   return table[Math.min(Math.max(failures, 1), table.length) - 1] ?? MAX_WAIT_MS
 }

@@ -1,0 +1,71 @@
+import type { Db } from '../db.ts'
+import type { Vault } from '../vault.ts'
+import { createAcmeIssuer } from './acme-issuer.ts'
+import type { Issuer } from './issuer.ts'
+import { ensureAccountRow, type IssuerRow, issuerSecret, saveAccountUrl } from './issuer-store.ts'
+import { createLocalIssuer } from './local-issuer.ts'
+
+/** The issuers in use: connections, nonces and accounts are kept between orders. */
+export type Issuers = {
+  /** The issuer of a row; made anew when the row was changed. */
+  use(row: IssuerRow): Issuer
+  /** Forgets what is kept of an issuer, its account above all. */
+  drop(issuerId: string): void
+  close(): void
+}
+
+/** Makes issuers of rows: opens what is sealed, nothing is sent yet. */
+export function createIssuers(deps: { db: Db; vault: Vault; version: string; now: () => Date }): Issuers {
+  const kept = new Map<string, { readonly stamp: number; readonly issuer: Issuer }>()
+  const drop = (id: string): void => {
+    kept.get(id)?.issuer.close()
+    kept.delete(id)
+  }
+  return {
+    use(row) {
+      const stamp = row.updatedAt.getTime()
+      const present = kept.get(row.id)
+      if (present?.stamp === stamp) return present.issuer
+      drop(row.id)
+      const issuer = row.kind === 'local' ? makeLocal(deps, row) : makeAcme(deps, row)
+      kept.set(row.id, { stamp, issuer })
+      return issuer
+    },
+    drop,
+    close() {
+      for (const id of [...kept.keys()]) drop(id)
+    },
+  }
+}
+
+function makeLocal({ vault, now }: { vault: Vault; now: () => Date }, row: IssuerRow): Issuer {
+  const { rootPem, rootKeySealed } = row
+  if (rootPem === null || rootKeySealed === null) throw new Error(`issuer ${row.id} has no root`)
+  const rootKeyPem = vault.unseal(rootKeySealed, issuerSecret.rootKey(row.id)).toString()
+  return createLocalIssuer({ id: row.id, root: { rootPem, rootKeyPem }, now })
+}
+
+function makeAcme({ db, vault, version }: { db: Db; vault: Vault; version: string }, row: IssuerRow): Issuer {
+  const { id, directoryUrl, eabKid, eabKeySealed } = row
+  if (directoryUrl === null) throw new Error(`issuer ${id} has no directory`)
+  const eab =
+    eabKid === null || eabKeySealed === null
+      ? null
+      : { kid: eabKid, hmacKey: vault.unseal(eabKeySealed, issuerSecret.eabKey(id)).toString() }
+  return createAcmeIssuer({
+    id,
+    directoryUrl,
+    trustRootPem: row.trustRootPem,
+    profile: row.profile,
+    email: row.email,
+    termsAgreed: row.termsAgreedAt !== null,
+    eab,
+    version,
+    async loadAccount() {
+      const account = await ensureAccountRow(db, vault, id)
+      const keyPem = vault.unseal(account.keySealed, issuerSecret.accountKey(account.id)).toString()
+      return { id: account.id, keyPem, url: account.url }
+    },
+    saveAccountUrl: (accountId, url) => saveAccountUrl(db, accountId, url),
+  })
+}

@@ -1,0 +1,61 @@
+import type { Db, Tx } from '../db.ts'
+
+/** A holder that does not renew for this long is taken for dead. */
+const LEASE_SECONDS = 45
+
+/** The right to work on one certificate. */
+export type Lease = { readonly certificateId: string; readonly holder: string; readonly fence: bigint }
+
+/** Somebody else works on the certificate now, or it was retired: whatever was done here is not written. */
+export class LeaseLostError extends Error {
+  override name = 'LeaseLostError'
+}
+
+/**
+ * Takes up to `limit` due certificates that nobody works on, in one statement. Those that did not
+ * fail before go first, so that many broken names never delay a new one.
+ */
+export async function claimDue(db: Db, holder: string, limit: number): Promise<Lease[]> {
+  const rows = await db.$queryRaw<{ id: string; fence: bigint }[]>`
+    update certificate
+       set lease_holder = ${holder}::uuid,
+           lease_expires_at = now() + make_interval(secs => ${LEASE_SECONDS}),
+           lease_fence = lease_fence + 1
+     where id in (
+       select id from certificate
+        where due_at <= now() and (lease_expires_at is null or lease_expires_at < now())
+        order by failures > 0, due_at
+        limit ${limit}
+          for update skip locked)
+    returning id, lease_fence as fence`
+  return rows.map(({ id, fence }) => ({ certificateId: id, holder, fence }))
+}
+
+/**
+ * Milliseconds until a certificate is due that nobody works on; null when there is none. Looks at the
+ * earliest rows alone, so that it costs the same with any number of certificates.
+ */
+export async function msUntilDue(db: Db): Promise<number | null> {
+  const [row] = await db.$queryRaw<{ ms: number | null }[]>`
+    select (extract(epoch from min(greatest(due_at, coalesce(lease_expires_at, due_at))) - now()) * 1000)::float8 as ms
+      from (select due_at, lease_expires_at from certificate where due_at is not null order by due_at limit 100) earliest`
+  return row?.ms == null ? null : Math.max(0, Math.ceil(row.ms))
+}
+
+/**
+ * The first statement of each write under a lease: renews it and locks the row until the transaction
+ * ends. Throws `LeaseLostError` when the lease is not the caller's any more.
+ */
+export async function holdLease(tx: Tx, lease: Lease): Promise<void> {
+  const held = await tx.$executeRaw`
+    update certificate set lease_expires_at = now() + make_interval(secs => ${LEASE_SECONDS})
+     where id = ${lease.certificateId}::uuid and lease_holder = ${lease.holder}::uuid and lease_fence = ${lease.fence}`
+  if (held !== 1) throw new LeaseLostError(`the lease on certificate ${lease.certificateId} is lost`)
+}
+
+/** Gives the certificate back; it stays due if it was. Does nothing when the lease is lost. */
+export async function releaseLease(db: Db, lease: Lease): Promise<void> {
+  await db.$executeRaw`
+    update certificate set lease_holder = null, lease_expires_at = null
+     where id = ${lease.certificateId}::uuid and lease_holder = ${lease.holder}::uuid and lease_fence = ${lease.fence}`
+}

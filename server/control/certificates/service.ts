@@ -1,0 +1,156 @@
+import { type Actor, actorName, requireTenant, visibleTenants } from '../auth/access.ts'
+import { type Db, hint, type Tx, write } from '../db.ts'
+import { AppError, notFound } from '../errors.ts'
+import { recordEvent } from '../events/record.ts'
+import { type Page, type Paged, paged, type WriteOptions } from '../schema.ts'
+import type { Vault } from '../vault.ts'
+import { isPubliclyTrusted } from './issuer-service.ts'
+import { allIssuers } from './issuer-store.ts'
+import { chooseIssuer } from './plan.ts'
+import type { CertificateDetailView, CertificateQueryInput, CertificateView, OperationView } from './schema.ts'
+import * as store from './store.ts'
+import { createOrder } from './worker.ts'
+
+/** Certificates as tenants see them. */
+export type CertificateService = {
+  list(actor: Actor, query: CertificateQueryInput & Page): Promise<Paged<CertificateView>>
+  get(actor: Actor, id: string): Promise<CertificateDetailView>
+  /** Orders a new certificate now; the answer is the order that does it, an open one if there is one. Throws CONFLICT, ISSUER_INVALID. */
+  renew(actor: Actor, id: string, options: WriteOptions): Promise<OperationView>
+  operation(actor: Actor, id: string): Promise<OperationView>
+}
+
+/** Makes the service over one database. */
+export function createCertificateService(deps: { readonly db: Db; readonly vault: Vault }): CertificateService {
+  const { db, vault } = deps
+  return {
+    async list(actor, query) {
+      const rows = await store.pageOfCertificates(db, visibleTenants(actor), query, query)
+      return paged(rows, query, viewOf)
+    },
+    async get(actor, id) {
+      return detailOf(await findFor(db, actor, id, 'viewer'))
+    },
+    async renew(actor, id, options) {
+      const row = await findFor(db, actor, id, 'member')
+      return write(db, options, async (tx) => {
+        const issuerId = await issuerForRenewal(tx, row)
+        // Locks the row first: the manager's look at open orders and ours never cross.
+        await store.updateCertificate(tx, id, { dueAt: new Date() })
+        const orderId = await createOrder(tx, vault, row, issuerId)
+        await hint(tx, 'certificates')
+        const event = { actor: actorName(actor), tenantId: row.tenantId, action: 'certificate.renewal-asked' }
+        await recordEvent(tx, { ...event, subjectId: id, subjectName: row.names[0] ?? '' })
+        return { id: orderId, state: 'running' }
+      })
+    },
+    async operation(actor, id) {
+      const order = await store.findOrder(db, id)
+      if (order === null) throw notFound('operation')
+      requireTenant(actor, order.certificate.tenantId, 'viewer', 'operation')
+      return operationOf(order)
+    },
+  }
+}
+
+/**
+ * For the domains' side, in its transaction: nothing uses the certificate any more. It is not ordered
+ * again, its open order ends, the edges forget it.
+ */
+export async function retireCertificate(tx: Tx, certificateId: string): Promise<void> {
+  if (await store.retire(tx, certificateId)) await hint(tx, 'certificates')
+}
+
+/** For `POST /hostnames/{id}/check`: a certificate that is wanted, failing or paused is tried at once; one that is fine is left alone. */
+export async function retryNow(tx: Tx, certificateId: string): Promise<void> {
+  if (await store.wakeCertificate(tx, certificateId)) await hint(tx, 'certificates')
+}
+
+async function findFor(
+  db: Db,
+  actor: Actor,
+  id: string,
+  role: 'viewer' | 'member',
+): Promise<store.DetailedCertificate> {
+  const row = await store.findCertificate(db, id)
+  if (row === null) throw notFound('certificate')
+  requireTenant(actor, row.tenantId, role, 'certificate')
+  return row
+}
+
+async function issuerForRenewal(tx: Tx, row: store.DetailedCertificate): Promise<string> {
+  if (row.source === 'uploaded') throw new AppError('CONFLICT', 'This certificate was uploaded: upload its successor.')
+  if (row.state === 'retired' || row.state === 'revoked')
+    throw new AppError('CONFLICT', `This certificate is ${row.state}; no hostname uses it any more.`)
+  const issuer = chooseIssuer({ names: row.names, active: row.activeVersion }, await allIssuers(tx))
+  if (issuer === null)
+    throw new AppError(
+      'ISSUER_INVALID',
+      row.names.some((name) => name.startsWith('*.'))
+        ? 'No enabled issuer can issue for a wildcard: the proof over HTTP does not cover it.'
+        : 'No certificate issuer is enabled. Your administrator has to settle this.',
+    )
+  return issuer.id
+}
+
+function viewOf(row: store.ViewedCertificate): CertificateView {
+  const { issuer, activeVersion: active } = row
+  const problem = store.readStoredProblem(row.problem)
+  return {
+    id: row.id,
+    tenantId: row.tenantId,
+    source: row.source,
+    names: row.names,
+    state: row.state,
+    issuer:
+      issuer === null
+        ? null
+        : { id: issuer.id, name: issuer.name, kind: issuer.kind, isPubliclyTrusted: isPubliclyTrusted(issuer) },
+    fingerprint: active?.fingerprint ?? null,
+    serial: active?.serial ?? null,
+    notBefore: active?.notBefore.toISOString() ?? null,
+    notAfter: active?.notAfter.toISOString() ?? null,
+    nextActionAt: row.dueAt?.toISOString() ?? null,
+    problem: problem === null ? null : { ...problem, at: problem.at ?? row.updatedAt.toISOString() },
+    createdAt: row.createdAt.toISOString(),
+    updatedAt: row.updatedAt.toISOString(),
+  }
+}
+
+function detailOf(row: store.DetailedCertificate): CertificateDetailView {
+  const versions = row.versions.map((version) => ({
+    type: 'version' as const,
+    id: version.id,
+    at: version.createdAt.toISOString(),
+    issuerId: version.issuerId,
+    fingerprint: version.fingerprint,
+    serial: version.serial,
+    notBefore: version.notBefore.toISOString(),
+    notAfter: version.notAfter.toISOString(),
+    isActive: version.id === row.activeVersionId,
+  }))
+  const orders = row.orders.map((order) => ({
+    type: 'order' as const,
+    id: order.id,
+    at: order.createdAt.toISOString(),
+    issuerId: order.issuerId,
+    state: order.state,
+    problem: problemOf(order.problem),
+  }))
+  const history = [...versions, ...orders].sort((a, b) => b.at.localeCompare(a.at))
+  return { ...viewOf(row), chainPem: row.activeVersion?.chainPem ?? null, history }
+}
+
+/** A running order shows the certificate's present problem, an ended one its own. */
+function operationOf(order: NonNullable<Awaited<ReturnType<typeof store.findOrder>>>): OperationView {
+  const { id, state, certificate } = order
+  if (state === 'valid') return { id, state: 'succeeded', result: { certificateId: certificate.id } }
+  const hasEnded = state === 'invalid' || state === 'abandoned'
+  const problem = problemOf(hasEnded ? order.problem : certificate.problem)
+  return { id, state: hasEnded ? 'failed' : 'running', ...(problem === null ? {} : { problem }) }
+}
+
+function problemOf(value: Parameters<typeof store.readStoredProblem>[0]): { code: string; detail: string } | null {
+  const problem = store.readStoredProblem(value)
+  return problem === null ? null : { code: problem.code, detail: problem.detail }
+}
