@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { randomUUIDv7 } from 'node:crypto'
-import { chmodSync, chownSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { generateSealKeyPair, type SealKeyPair } from '../contract/sealing.ts'
@@ -26,15 +26,25 @@ export function prepareEdgeFolder(dataDir: string, account: WorkerAccount | null
   const path = join(dataDir, 'edge')
   const blobs = join(path, 'blobs')
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  for (const folder of [path, blobs]) {
-    mkdirSync(folder, { recursive: true, mode: 0o750 })
-    if (account === null) continue
-    chownSync(folder, 0, account.gid)
-    chmodSync(folder, 0o2750)
+  for (const folder of [path, blobs]) mkdirSync(folder, { recursive: true, mode: 0o750 })
+  if (account !== null) {
+    // The account has to pass through to reach the edge's folder; what is beside it stays unreadable.
+    chmodSync(dataDir, 0o711)
+    giveToGroup(path, account.gid)
   }
-  // The account has to pass through to reach the edge's folder; what is beside it stays unreadable.
-  if (account !== null) chmodSync(dataDir, 0o711)
   return { path, blobs, identity: identityIn(path) }
+}
+
+/** Once per account: what was made under another one gets the group too. */
+function giveToGroup(path: string, gid: number): void {
+  if (statSync(path).gid === gid && (statSync(path).mode & 0o2000) !== 0) return
+  for (const entry of readdirSync(path, { recursive: true, withFileTypes: true })) {
+    const file = join(entry.parentPath, entry.name)
+    chownSync(file, 0, gid)
+    if (entry.isDirectory()) chmodSync(file, 0o2750)
+  }
+  chownSync(path, 0, gid)
+  chmodSync(path, 0o2750)
 }
 
 /** The account `user` of this machine, or null when there is none. */

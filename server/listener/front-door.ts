@@ -25,6 +25,8 @@ export type FrontDoorDeps = {
   readonly deadlines: Deadlines
   /** Connections above this are closed at once: running out of descriptors makes Bun spin. */
   readonly maxConnections: number
+  /** Told of what should not happen: records that cannot be read. The connection was refused. */
+  readonly report: (error: Error) => void
 }
 
 /** Where connections come in, until their handshake is done and the HTTP side takes them. */
@@ -114,11 +116,17 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
         arrival.chunks.push(chunk)
         arrival.total += chunk.length
         if (arrival.total < arrival.atLeast) return
-        const act = judge(arrival)
-        if (act === null) return
-        socket.removeListener('data', peek)
-        socket.pause()
-        act()
+        try {
+          const act = judge(arrival)
+          if (act === null) return
+          socket.removeListener('data', peek)
+          socket.pause()
+          act()
+        } catch (error) {
+          socket.removeListener('data', peek)
+          refuse(socket, tlsAlert.internalError)
+          deps.report(error as Error)
+        }
       }
       socket.on('data', peek)
     },

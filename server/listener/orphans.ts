@@ -8,35 +8,49 @@ const FILE = 'workers.json'
 
 /** A worker that may outlive its supervisor. `startTicks` tells it from a later process with the same pid. */
 type Tracked = { readonly pid: number; readonly startTicks: string }
+/** Workers, and the ports that they were told to bind. */
 type Roster = { readonly workers: readonly Tracked[]; readonly binds: readonly Bind[] }
 
 /** The workers that a killed supervisor left behind, and what they are bound to. */
 export type Orphans = {
   /** Whether one of them holds this bind: a probe of the port would take it for a foreign program. */
   hold(bind: Bind): boolean
-  readonly count: number
+  /** Those that are alive now. */
+  left(): Roster
   /** Waits until all are gone, at most `timeoutMs`. */
   gone(timeoutMs: number): Promise<boolean>
 }
 
-/** Writes down who the workers are, for the next supervisor. Call it whenever they change. */
-export function trackWorkers(edgeFolder: string, pids: readonly number[], binds: readonly Bind[]): void {
-  const workers = pids.flatMap((pid) => {
+/**
+ * Writes down who the workers are, for the next supervisor. Call it whenever they change. Orphans that
+ * are still there stay written down: their successor may be killed before they have ended.
+ */
+export function trackWorkers(
+  edgeFolder: string,
+  pids: readonly number[],
+  binds: readonly Bind[],
+  orphans: Orphans,
+): void {
+  const own = pids.flatMap((pid) => {
     const startTicks = startTicksOf(pid)
     return startTicks === null ? [] : [{ pid, startTicks }]
   })
-  replaceFile(join(edgeFolder, FILE), JSON.stringify({ workers, binds } satisfies Roster), 0o600)
+  const left = orphans.left()
+  const roster: Roster = { workers: [...own, ...left.workers], binds: [...binds, ...left.binds] }
+  replaceFile(join(edgeFolder, FILE), JSON.stringify(roster), 0o600)
 }
 
 /** Reads who was written down and is still alive. A missing or broken file means nobody. */
 export function findOrphans(edgeFolder: string): Orphans {
   const roster = readRoster(join(edgeFolder, FILE))
   const alive = (): Tracked[] => roster.workers.filter((worker) => startTicksOf(worker.pid) === worker.startTicks)
-  const found = alive()
+  const left = (): Roster => {
+    const workers = alive()
+    return { workers, binds: workers.length > 0 ? roster.binds : [] }
+  }
   return {
-    count: found.length,
-    hold: (bind) =>
-      found.length > 0 && roster.binds.some((held) => held.address === bind.address && held.port === bind.port),
+    left,
+    hold: (bind) => left().binds.some((held) => held.address === bind.address && held.port === bind.port),
     async gone(timeoutMs) {
       const deadline = Date.now() + timeoutMs
       while (alive().length > 0 && Date.now() < deadline) await sleep(50)

@@ -107,11 +107,13 @@ function visit(port: number, version: Version, servername: string, offered?: Buf
   let session = Buffer.alloc(0)
   let text = ''
   let fingerprint = ''
+  let isReused = false
   socket.setTimeout(TIME_LIMIT_MS, () => socket.destroy(new Error('no answer in time')))
   socket.on('session', (fresh) => {
     session = fresh
   })
   socket.on('secureConnect', () => {
+    isReused = socket.isSessionReused()
     fingerprint = (socket.getPeerX509Certificate()?.fingerprint256 ?? '').replaceAll(':', '').toLowerCase()
     socket.write(`GET / HTTP/1.1\r\nHost: ${servername}\r\nConnection: close\r\n\r\n`)
   })
@@ -122,7 +124,7 @@ function visit(port: number, version: Version, servername: string, offered?: Buf
   socket.on('close', () => {
     const status = /^HTTP\/1\.1 (\d{3})/.exec(text)?.[1]
     if (status === undefined) reject(new Error(`${version}: a request was not answered`))
-    else resolve({ isReused: socket.isSessionReused(), fingerprint, status, session })
+    else resolve({ isReused, fingerprint, status, session })
   })
   return promise
 }

@@ -5,6 +5,7 @@ export const tlsAlert = {
   illegalParameter: 47,
   decodeError: 50,
   protocolVersion: 70,
+  internalError: 80,
   unrecognizedName: 112,
 } as const
 

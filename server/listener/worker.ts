@@ -95,7 +95,14 @@ async function run(message: StartMessage): Promise<void> {
     deadlines,
     httpsPort: message.https[0]?.port ?? 443,
   })
-  const door = createFrontDoor({ reader, contexts, servers, deadlines, maxConnections: connectionLimit() })
+  const door = createFrontDoor({
+    reader,
+    contexts,
+    servers,
+    deadlines,
+    maxConnections: connectionLimit(),
+    report: (error) => workerLog('error', 'a connection could not be judged', { err: error.message }),
+  })
   const listeners: Server[] = []
   worker = {
     invalidate(keys) {

@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import { startLink } from './listener/link-client.ts'
+import { startSupervisor } from './listener/supervisor.ts'
+import type { Bind } from './listener/worker-messages.ts'
+import { linkSocketPath } from './process/link-path.ts'
+import { takeLock } from './process/lock.ts'
+import { createLog } from './process/log.ts'
+import { readSettings, type Settings } from './process/settings.ts'
+import type { ListenerReady } from './process/start.ts'
+
+/**
+ * Entry of the data plane: a supervisor of workers that serve what the edge's own disk holds. Whether
+ * a control plane runs makes no difference to visitors.
+ */
+try {
+  await main(readSettings(process.env))
+} catch (error) {
+  process.stderr.write(`nameplate listener: ${(error as Error).message}\n`)
+  process.exit(1)
+}
+
+async function main(settings: Settings): Promise<void> {
+  const log = createLog('listener', settings.logLevel)
+  const unlock = takeLock(settings.dataDir, 'listener')
+  const stopping = stopRequest()
+  const socketPath = linkSocketPath(settings)
+  const supervisor = await startSupervisor(settings, log)
+  const { edge, store, pool } = supervisor
+  let link: ReturnType<typeof startLink> | null = null
+
+  stopping.then(async () => {
+    await link?.close()
+    await supervisor.stop()
+    unlock()
+    process.exit(0)
+  })
+  process.send?.(readyMessage(supervisor.https, supervisor.http, pool.status()))
+  const isStopping = await Promise.race([supervisor.alone.then(() => false), stopping.then(() => true)])
+  if (isStopping) return
+  const blobsFolder = edge.blobs
+  link = startLink({ socketPath, identity: edge.identity, store, blobsFolder, pool, log, version: ownVersion() })
+}
+
+/**
+ * Resolves when this process shall end: a signal, or the parent is gone and nobody would start us
+ * again. Asked for before the first worker starts, so that none is left behind by a stop in between.
+ */
+function stopRequest(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  for (const event of ['SIGTERM', 'SIGINT', 'disconnect']) process.on(event, () => resolve())
+  return promise
+}
+
+function readyMessage(
+  https: readonly Bind[],
+  http: readonly Bind[],
+  status: { runtime: string; workers: number },
+): ListenerReady {
+  const { runtime, workers } = status
+  return { type: 'ready', https: https.map(shown), http: http.map(shown), runtime, workers }
+}
+
+function shown({ address, port }: Bind): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+function ownVersion(): string {
+  const manifest: { version: string } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  return manifest.version
+}

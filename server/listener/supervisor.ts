@@ -1,0 +1,106 @@
+import { availableParallelism } from 'node:os'
+import type { Logger } from '../process/log.ts'
+import { type Settings, SettingsError } from '../process/settings.ts'
+import { chooseRuntime } from './choose-runtime.ts'
+import { type EdgeFolder, findAccount, prepareEdgeFolder, type WorkerAccount } from './edge-folder.ts'
+import { type EdgeStore, openEdgeStore } from './edge-store.ts'
+import { claimGeneration, takeOver } from './generation.ts'
+import { findOrphans, trackWorkers } from './orphans.ts'
+import { permitMigration, resolvePorts } from './ports.ts'
+import type { Bind, StartMessage } from './worker-messages.ts'
+import { startWorkerPool, type WorkerPool } from './worker-pool.ts'
+
+/** Workers of a killed supervisor let their connections finish for 10 s. */
+const ORPHANS_MS = 12_000
+
+/** A data plane that serves what its disk holds, with or without a control plane. */
+export type Supervisor = {
+  readonly edge: EdgeFolder
+  readonly store: EdgeStore
+  readonly pool: WorkerPool
+  readonly https: readonly Bind[]
+  readonly http: readonly Bind[]
+  /**
+   * Resolves when no worker of a killed predecessor is left. Apply no change before: those workers
+   * would not hear of it.
+   */
+  readonly alone: Promise<void>
+  /** Lets connections finish, ends the workers and closes the store. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts the data plane of this machine from its own disk. Throws `SettingsError`, `PortError`,
+ * `RuntimeError` or `WorkerStartError`, each with one line; then nothing of it is left running.
+ */
+export async function startSupervisor(settings: Settings, log: Logger): Promise<Supervisor> {
+  const account = workerAccount(settings, log)
+  const edge = prepareEdgeFolder(settings.dataDir, account)
+  const store = openEdgeStore(edge.path, (detail) =>
+    log.error({ detail }, 'the records were damaged; asking for all anew'),
+  )
+  try {
+    permitMigration(log)
+    const orphans = findOrphans(edge.path)
+    const [launch, [https = [], http = []]] = await Promise.all([
+      chooseRuntime(settings.listenerRuntime, account, log),
+      resolvePorts(wishesOf(settings), orphans),
+    ])
+    const generation = claimGeneration(edge.path)
+    const pool = await startWorkerPool({
+      launch,
+      count: settings.workers ?? availableParallelism(),
+      message: startMessage(edge, settings, generation, https, http),
+      log,
+      onWorkers: (pids) => trackWorkers(edge.path, pids, [...https, ...http], orphans),
+    })
+    takeOver(edge.path, generation)
+    const stop = async (): Promise<void> => {
+      await pool.drain()
+      store.close()
+    }
+    return { edge, store, pool, https, http, alone: orphans.gone(ORPHANS_MS).then(() => undefined), stop }
+  } catch (error) {
+    store.close()
+    throw error
+  }
+}
+
+function workerAccount(settings: Settings, log: Logger): WorkerAccount | null {
+  if (process.geteuid?.() !== 0) return null
+  if (settings.user === null) {
+    log.warn('workers run as root; set NAMEPLATE_USER to an account of their own')
+    return null
+  }
+  const account = findAccount(settings.user)
+  if (account === null) throw new SettingsError(`NAMEPLATE_USER: there is no user "${settings.user}" on this machine`)
+  return account
+}
+
+function wishesOf(settings: Settings) {
+  return [
+    { listen: settings.httpsListen, port: 443, fallback: 8443, setting: 'NAMEPLATE_HTTPS_LISTEN' },
+    { listen: settings.httpListen, port: 80, fallback: 8080, setting: 'NAMEPLATE_HTTP_LISTEN' },
+  ]
+}
+
+function startMessage(
+  edge: EdgeFolder,
+  settings: Settings,
+  generation: number,
+  https: readonly Bind[],
+  http: readonly Bind[],
+): StartMessage {
+  const { publicKey, privateKey } = edge.identity.keyPair
+  return {
+    type: 'start',
+    edgeFolder: edge.path,
+    blobsFolder: edge.blobs,
+    publicKey: publicKey.toString('base64'),
+    privateKey: privateKey.toString('base64'),
+    generation,
+    https,
+    http,
+    outboundAllow: settings.outboundAllow,
+  }
+}
