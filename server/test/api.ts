@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import { buildApi } from '../control/api/app.ts'
+import type { Actor, MemberRole } from '../control/auth/access.ts'
+import { createAuthenticate } from '../control/auth/authenticate.ts'
+import type { Db } from '../control/db.ts'
+import { createVault, type Vault } from '../control/vault.ts'
+import { createLog } from '../process/log.ts'
+import { createTestDatabase } from './database.ts'
+
+/** Who may call, weakest first. `stranger` owns another tenant; viewer, member and owner are of the rig's. */
+export const kinds = ['guest', 'stranger', 'viewer', 'member', 'owner', 'support', 'admin'] as const
+
+/** One of `kinds`. */
+export type Kind = (typeof kinds)[number]
+
+/** What the routes of a rig may be made of. */
+export type RigParts = {
+  readonly db: Db
+  readonly databaseUrl: string
+  readonly vault: Vault
+  readonly tenantId: string
+  readonly otherTenantId: string
+}
+
+/** The real API with the given routes on a database of its own, and a signed-in person of each kind. */
+export type ApiRig = AsyncDisposable &
+  RigParts & {
+    readonly app: FastifyInstance
+    readonly userIds: Readonly<Record<Exclude<Kind, 'guest'>, string>>
+    /** Calls as that person: `url` is relative to `/api/v1`, `actor` is for calling services directly. */
+    as(kind: Kind): { readonly actor: Actor; readonly token: string | null; inject: Inject }
+  }
+
+type Inject = (call: InjectOptions & { readonly url: string }) => Promise<LightMyRequestResponse>
+type Person = { readonly userId: string; readonly sessionId: string; readonly actor: Actor }
+
+/** Makes a rig; end it with `await using`. */
+export async function createApiRig(options: {
+  readonly routes: (parts: RigParts) => readonly FastifyPluginAsyncTypebox[]
+  readonly webFolder?: string
+  readonly isBehindListener?: boolean
+}): Promise<ApiRig> {
+  const database = await createTestDatabase()
+  const { db } = database
+  const vault = createVault(randomBytes(32))
+  const tenantId = (await db.tenant.create({ data: { name: 'First' } })).id
+  const otherTenantId = (await db.tenant.create({ data: { name: 'Other' } })).id
+  const parts = { db, databaseUrl: database.url, vault, tenantId, otherTenantId }
+  const people = await makePeople(parts)
+  const app = await buildApi({
+    log: createLog('test', process.env['TEST_LOG'] ?? 'fatal'),
+    db,
+    vault,
+    authenticate: createAuthenticate(db),
+    routes: options.routes(parts),
+    webFolder: options.webFolder ?? null,
+    version: 'test',
+    isBehindListener: options.isBehindListener ?? false,
+    health: async () => ({ status: 'ok', version: 'test', checks: {} }),
+  })
+  const token = (kind: Kind): string | null =>
+    kind === 'guest' ? null : app.jwt.sign({ sub: people[kind].userId, sid: people[kind].sessionId })
+  return {
+    ...parts,
+    app,
+    userIds: {
+      stranger: people.stranger.userId,
+      viewer: people.viewer.userId,
+      member: people.member.userId,
+      owner: people.owner.userId,
+      support: people.support.userId,
+      admin: people.admin.userId,
+    },
+    as(kind) {
+      const bearer = token(kind)
+      const authorization = bearer === null ? {} : { authorization: `Bearer ${bearer}` }
+      return {
+        actor: kind === 'guest' ? { kind: 'guest' } : people[kind].actor,
+        token: bearer,
+        inject: (call) =>
+          app.inject({ ...call, url: `/api/v1${call.url}`, headers: { ...authorization, ...call.headers } }),
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await app.close()
+      await database[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function makePeople({ db, tenantId, otherTenantId }: RigParts): Promise<Record<Exclude<Kind, 'guest'>, Person>> {
+  return {
+    stranger: await makePerson(db, 'stranger', null, [otherTenantId, 'owner']),
+    viewer: await makePerson(db, 'viewer', null, [tenantId, 'viewer']),
+    member: await makePerson(db, 'member', null, [tenantId, 'member']),
+    owner: await makePerson(db, 'owner', null, [tenantId, 'owner']),
+    support: await makePerson(db, 'support', 'support', null),
+    admin: await makePerson(db, 'admin', 'admin', null),
+  }
+}
+
+async function makePerson(
+  db: Db,
+  name: string,
+  platformRole: 'admin' | 'support' | null,
+  membership: readonly [tenantId: string, role: MemberRole] | null,
+): Promise<Person> {
+  const email = `${name}@example.test`
+  const { id: userId } = await db.user.create({
+    data: {
+      email,
+      platformRole,
+      ...(membership === null ? {} : { memberships: { create: [{ tenantId: membership[0], role: membership[1] }] } }),
+    },
+  })
+  const { id: sessionId } = await db.session.create({
+    data: { userId, secretHash: new Uint8Array(randomBytes(32)), expiresAt: new Date(Date.now() + 3_600_000) },
+  })
+  const memberships = new Map(membership === null ? [] : [membership])
+  return { userId, sessionId, actor: { kind: 'user', userId, email, platformRole, memberships, token: null } }
+}
+
+/** The statuses that a call gets from each kind of caller, for tables of routes. */
+export async function statusByKind(rig: ApiRig, call: Parameters<Inject>[0]): Promise<Record<Kind, number>> {
+  const entries: [Kind, number][] = []
+  for (const kind of kinds) entries.push([kind, (await rig.as(kind).inject(call)).statusCode])
+  return Object.fromEntries(entries) as Record<Kind, number>
+}
