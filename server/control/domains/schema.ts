@@ -58,24 +58,21 @@ const HostnameCertificate = Type.Object({
 })
 
 /** A name that is served, as the API shows it. */
-export const HostnameView = Type.Object(
-  {
-    id: Id,
-    tenantId: Id,
-    name: Type.String({ description: 'ASCII, lower case; `*.` first when it is a wildcard.' }),
-    unicodeName: Type.String(),
-    siteId: Id,
-    domainId: Id,
-    ownership: Ownership,
-    certificate: HostnameCertificate,
-    live: Type.Boolean({
-      description: 'Every live edge serves this name with this certificate and has confirmed it.',
-    }),
-    createdAt: Time,
-    updatedAt: Time,
-  },
-  { $id: 'Hostname' },
-)
+export const HostnameView = Type.Object({
+  id: Id,
+  tenantId: Id,
+  name: Type.String({ description: 'ASCII, lower case; `*.` first when it is a wildcard.' }),
+  unicodeName: Type.String(),
+  siteId: Id,
+  domainId: Id,
+  ownership: Ownership,
+  certificate: HostnameCertificate,
+  live: Type.Boolean({
+    description: 'Every live edge serves this name with this certificate and has confirmed it.',
+  }),
+  createdAt: Time,
+  updatedAt: Time,
+})
 export type HostnameView = Static<typeof HostnameView>
 
 /** Body of `POST /hostnames`. */
@@ -140,21 +137,18 @@ const ProofView = Type.Object({
 })
 
 /** A registrable domain as a tenant claims it. */
-export const DomainView = Type.Object(
-  {
-    id: Id,
-    tenantId: Id,
-    name: Type.String(),
-    unicodeName: Type.String(),
-    state: OwnershipState,
-    proofs: Type.Array(ProofView),
-    instructions: Type.Array(Instruction),
-    hostnames: Type.Integer({ description: 'How many hostnames are under it.' }),
-    createdAt: Time,
-    updatedAt: Time,
-  },
-  { $id: 'Domain' },
-)
+export const DomainView = Type.Object({
+  id: Id,
+  tenantId: Id,
+  name: Type.String(),
+  unicodeName: Type.String(),
+  state: OwnershipState,
+  proofs: Type.Array(ProofView),
+  instructions: Type.Array(Instruction),
+  hostnames: Type.Integer({ description: 'How many hostnames are under it.' }),
+  createdAt: Time,
+  updatedAt: Time,
+})
 export type DomainView = Static<typeof DomainView>
 
 /** Body of `POST /domains`: any name; the domain is its registrable part. */
