@@ -1,5 +1,5 @@
 import type { FastifySchemaCompiler, RouteOptions } from 'fastify'
-import type { TSchema } from 'typebox'
+import { type TSchema, Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { Value } from 'typebox/value'
 import { AppError, type FieldProblem } from '../errors.ts'
@@ -35,13 +35,14 @@ export function closeSchemas(route: RouteOptions): void {
   const schema = route.schema
   if (schema === undefined) return
   if (schema.body !== undefined) schema.body = closed(schema.body)
-  schema.querystring = closed(schema.querystring ?? { type: 'object', properties: {} })
+  schema.querystring = closed(schema.querystring ?? Type.Object({}))
 }
 
 function closed(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(closed)
   if (typeof schema !== 'object' || schema === null) return schema
-  const copy: Record<string, unknown> = {}
+  // TypeBox keeps what it converts by in properties that are not enumerable: those are copied too.
+  const copy: Record<string, unknown> = Object.defineProperties({}, Object.getOwnPropertyDescriptors(schema))
   for (const [key, value] of Object.entries(schema)) copy[key] = nested.has(key) ? closedParts(key, value) : value
   const isOpen = copy['additionalProperties'] === undefined && copy['patternProperties'] === undefined
   if (copy['properties'] !== undefined && isOpen) copy['additionalProperties'] = false
