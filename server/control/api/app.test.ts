@@ -32,7 +32,11 @@ const sample: FastifyPluginAsyncTypebox = async (app) => {
     protocol: request.protocol,
   }))
   app.get('/things', { schema: { querystring: ListQuery } }, async (request) => request.query)
-  app.delete('/things/:id', { schema: { params: Type.Object({ id: Type.String({ format: 'uuid' }) }) } }, async () => 'x')
+  app.delete(
+    '/things/:id',
+    { schema: { params: Type.Object({ id: Type.String({ format: 'uuid' }) }) } },
+    async () => 'x',
+  )
   app.get('/throws/:what', async (request) => {
     throw thrown[(request.params as { what: string }).what]?.()
   })
@@ -111,7 +115,11 @@ describe('the API frame', () => {
     const unknown = await rig.as('guest').inject({ url: '/nothing' })
     expect([unknown.statusCode, unknown.json().code]).toEqual([404, 'NOT_FOUND'])
     const wrong = await rig.as('guest').inject({ method: 'PUT', url: '/things' })
-    expect([wrong.statusCode, wrong.json().code, wrong.headers['allow']]).toEqual([405, 'METHOD_NOT_ALLOWED', 'GET, POST'])
+    expect([wrong.statusCode, wrong.json().code, wrong.headers['allow']]).toEqual([
+      405,
+      'METHOD_NOT_ALLOWED',
+      'GET, POST',
+    ])
     expect((await rig.app.inject({ url: '/api/v1/%zz' })).json().code).toBe('INVALID_INPUT')
   })
 
