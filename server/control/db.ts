@@ -18,6 +18,8 @@ export function openDatabase(url: string, connections = 10): Db {
     connectionTimeoutMillis: 5_000,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     application_name: 'nameplate',
+    // The adapter writes and reads times without their offset, so the session has to be in UTC.
+    options: '-c timezone=UTC',
   })
   return new PrismaClient({ adapter })
 }
