@@ -68,8 +68,8 @@ export async function startResponder(db: Db): Promise<Responder> {
     const token = request.url?.split('/.well-known/acme-challenge/')[1] ?? ''
     asked.push(token)
     const row = await db.challenge.findUnique({ where: { token } }).catch(() => null)
-    if (row === null) return reply.writeHead(404).end()
-    reply.end(responder.answer === 'truth' ? row.keyAuthorization : 'something else')
+    if (row === null) reply.writeHead(404).end()
+    else reply.end(responder.answer === 'truth' ? row.keyAuthorization : 'something else')
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

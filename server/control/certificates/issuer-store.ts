@@ -72,7 +72,7 @@ export async function saveAccountUrl(db: Db, accountId: string, url: string): Pr
   await db.acmeAccount.update({ where: { id: accountId }, data: { url } })
 }
 
-/** The CA does not know this account any more: the next order makes another. */
-export async function forgetAccount(tx: Tx, accountId: string): Promise<void> {
-  await tx.acmeAccount.updateMany({ where: { id: accountId }, data: { isCurrent: false } })
+/** The CA does not know the account of this order any more: the next order makes another. */
+export async function forgetAccountOf(tx: Tx, orderId: string): Promise<void> {
+  await tx.acmeAccount.updateMany({ where: { orders: { some: { id: orderId } } }, data: { isCurrent: false } })
 }

@@ -250,7 +250,7 @@ test('a certificate that no hostname uses is retired in mid-order and nothing of
   await useAcme(db, pebble)
   const hostnameId = await createVerifiedHostname(db, await createTenantSite(db), 'leaves.acme.test')
   const gate = Promise.withResolvers<boolean>()
-  await using _manager = startManager(database, { awaitAcked: () => gate.promise })
+  await using manager = startManager(database, { awaitAcked: () => gate.promise })
 
   const row = await eventually(
     () => db.certificate.findFirst({ where: { orders: { some: { challenges: { some: {} } } } } }),
@@ -261,7 +261,8 @@ test('a certificate that no hostname uses is retired in mid-order and nothing of
     await tx.hostname.delete({ where: { id: hostnameId } })
   })
   gate.resolve(true)
-  await eventually(async () => pebble.log().includes('POST /chalZ/') || true, 'the step after the ack')
+  await eventually(async () => pebble.log().includes('POST /chalZ/'), 'the step after the ack')
+  await manager.stop()
   const order = await db.order.findFirstOrThrow()
   expect(order).toMatchObject({ state: 'abandoned' })
   expect(order.keySealed).toHaveLength(0)

@@ -79,9 +79,9 @@ async function place(run: OrderRun, order: store.OrderRow): Promise<RemoteOrder>
   for (const hostnameId of run.hostnameIds)
     if (!(await run.recheckBeforeOrder(hostnameId))) throw new CertificateError(ownFailures.notProven(order.names))
   const accountId = await run.issuer.ensureAccount()
-  await commit(run, () => Promise.resolve()) // Registering may have taken long: only a holder may order.
+  await commit(run, (tx) => store.saveAccount(tx, order.id, accountId))
   const remote = await run.issuer.placeOrder(order.names)
-  await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, remote, accountId))
+  await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, remote))
   faultPoint('order.placed')
   return remote
 }

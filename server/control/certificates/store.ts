@@ -145,13 +145,17 @@ export function insertOrder(
   return tx.order.create({ data: order })
 }
 
+/** Keeps by which account an order is placed. */
+export async function saveAccount(tx: Tx, id: string, accountId: string | null): Promise<void> {
+  await tx.order.update({ where: { id }, data: { accountId } })
+}
+
 /** Keeps what the issuer said of an order. */
-export function saveRemoteOrder(tx: Tx, id: string, remote: RemoteOrder, accountId?: string | null): Promise<OrderRow> {
+export async function saveRemoteOrder(tx: Tx, id: string, remote: RemoteOrder): Promise<void> {
   const { url, finalizeUrl, certificateUrl, expiresAt } = remote
   // `valid` here means "served by us"; until then a finalized order is `processing`.
   const state = remote.state === 'valid' || remote.state === 'invalid' ? 'processing' : remote.state
-  const account = accountId === undefined ? {} : { accountId }
-  return tx.order.update({ where: { id }, data: { url, finalizeUrl, certificateUrl, expiresAt, state, ...account } })
+  await tx.order.update({ where: { id }, data: { url, finalizeUrl, certificateUrl, expiresAt, state } })
 }
 
 /** Ends an order: its key is wiped and its challenges are withdrawn from the edges. */

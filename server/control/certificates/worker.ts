@@ -6,7 +6,7 @@ import { recordEvent } from '../events/record.ts'
 import { Prisma } from '../generated/client.ts'
 import type { Vault } from '../vault.ts'
 import { IssuerProblem } from './issuer.ts'
-import { allIssuers, forgetAccount, type IssuerRow } from './issuer-store.ts'
+import { allIssuers, forgetAccountOf, type IssuerRow } from './issuer-store.ts'
 import type { Issuers } from './issuers.ts'
 import { generateKeyPem } from './keys.ts'
 import { holdLease, type Lease, LeaseLostError } from './lease.ts'
@@ -186,8 +186,7 @@ async function fail(
   const isNew = store.readStoredProblem(certificate.problem)?.code !== failure.code
   await commit(work, async (tx) => {
     if (failure.endsOrder) await store.closeOrder(tx, order.id, 'invalid', problem)
-    if (error instanceof IssuerProblem && isAccountLost(error) && order.accountId !== null)
-      await forgetAccount(tx, order.accountId)
+    if (error instanceof IssuerProblem && isAccountLost(error)) await forgetAccountOf(tx, order.id)
     await store.updateCertificate(tx, certificate.id, {
       state: failedState(certificate, failure, work.now()),
       failures,
