@@ -56,6 +56,7 @@ export async function selfTest(launch: WorkerLaunch, account: WorkerAccount | nu
         https,
         http: [],
         outboundAllow: [],
+        logLevel: 'error',
       },
       log,
     )

@@ -102,5 +102,6 @@ function startMessage(
     https,
     http,
     outboundAllow: settings.outboundAllow,
+    logLevel: settings.logLevel,
   }
 }

@@ -1,5 +1,6 @@
 import { StringDecoder } from 'node:string_decoder'
 import type { RecordKind } from '../contract/records.ts'
+import type { LogLevel } from './worker-log.ts'
 
 /** An address to bind, as the supervisor has found it possible. */
 export type Bind = {
@@ -22,6 +23,7 @@ export type StartMessage = {
   readonly https: readonly Bind[]
   readonly http: readonly Bind[]
   readonly outboundAllow: readonly string[]
+  readonly logLevel: LogLevel
 }
 
 /** What a supervisor says to a worker, one JSON text a line. */

@@ -8,7 +8,7 @@ import { createFrontDoor, type FrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
 import { runtimeLabel } from './runtime.ts'
-import { workerLog } from './worker-log.ts'
+import { setWorkerLogLevel, workerLog } from './worker-log.ts'
 import { type Bind, lineReader, type StartMessage, type WorkerCommand, type WorkerReport } from './worker-messages.ts'
 
 /** Entry of a worker: it reads its start message and commands on standard input, and reports on standard output. */
@@ -45,6 +45,7 @@ process.stdin.on('end', watchForSuccessor)
 function obey(command: WorkerCommand): void {
   if (command.type === 'start') {
     start = command
+    setWorkerLogLevel(command.logLevel)
     run(command).then(() => report({ type: 'listening', runtime: runtimeLabel }), fail)
   } else if (command.type === 'invalidate') {
     worker?.invalidate(command.keys)

@@ -23,6 +23,9 @@ export type RigRecord<K extends RecordKind = RecordKind> = {
   readonly [P in K]: { readonly kind: P; readonly key: string; readonly payload: Payloads[P] | null }
 }[K]
 
+/** `RIG_LOG=info` shows what supervisor and workers say. */
+const logLevel = (process.env.RIG_LOG ?? 'fatal') as StartMessage['logLevel']
+
 /** How a rig differs from the plain one. */
 export type RigOptions = {
   readonly runtime: Runtime
@@ -86,6 +89,7 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     https,
     http,
     outboundAllow: options.outboundAllow ?? [],
+    logLevel,
   }
   let pids: readonly number[] = []
   const launch = workerLaunch(options.runtime, account)
@@ -94,7 +98,7 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     launch,
     count: options.workers ?? 1,
     message,
-    log: createLog('rig', process.env.RIG_LOG ?? 'fatal'),
+    log: createLog('rig', logLevel),
     onWorkers: (now) => {
       pids = now
     },
