@@ -1,0 +1,292 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { FastifyInstance } from 'fastify'
+import { normalizeName } from './contract/names.ts'
+import { createReach } from './contract/reach.ts'
+import { addressRoutes } from './control/addresses/routes.ts'
+import { createAddressService } from './control/addresses/service.ts'
+import { thisMachine } from './control/addresses/view.ts'
+import { buildApi } from './control/api/app.ts'
+import { createAuthenticate } from './control/auth/authenticate.ts'
+import { authRoutes } from './control/auth/routes.ts'
+import { createSessionService } from './control/auth/sessions.ts'
+import { tokenRoutes } from './control/auth/tokens/routes.ts'
+import { createTokenService } from './control/auth/tokens/service.ts'
+import { issuerRoutes } from './control/certificates/issuer-routes.ts'
+import { createIssuerService } from './control/certificates/issuer-service.ts'
+import { startCertificateManager } from './control/certificates/manager.ts'
+import { certificateRoutes } from './control/certificates/routes.ts'
+import { seedIssuer } from './control/certificates/seed.ts'
+import { createCertificateService, retireCertificate, retryNow } from './control/certificates/service.ts'
+import { untilDatabaseAnswers } from './control/connect.ts'
+import { type Db, openDatabase, write } from './control/db.ts'
+import { createChecker } from './control/domains/check.ts'
+import { domainRoutes } from './control/domains/domain-routes.ts'
+import { createDomainService } from './control/domains/domain-service.ts'
+import { startRecheckLoop } from './control/domains/recheck.ts'
+import { hostnameRoutes } from './control/domains/routes.ts'
+import { createHostnameService } from './control/domains/service.ts'
+import { ensureTrustedHostname } from './control/domains/trusted.ts'
+import { installationHealth } from './control/edges/health.ts'
+import { edgeRoutes } from './control/edges/routes.ts'
+import { createEdgeService } from './control/edges/service.ts'
+import { createEventHistory } from './control/events/history.ts'
+import { eventRoutes } from './control/events/routes.ts'
+import { createEventStreams } from './control/events/stream.ts'
+import { ensureInstallation, hasInstallation } from './control/installation.ts'
+import { type Hints, openHints } from './control/jobs/hints.ts'
+import { migrate } from './control/migrate.ts'
+import { createDialler } from './control/outbound/dialler.ts'
+import { planRoutes } from './control/plans/routes.ts'
+import { createPlanService } from './control/plans/service.ts'
+import { startLinkServer } from './control/publish/link-server.ts'
+import { createLiveness } from './control/publish/liveness.ts'
+import { startSequencer } from './control/publish/sequence.ts'
+import { settingsRoutes } from './control/settings/routes.ts'
+import { createSettingsService } from './control/settings/service.ts'
+import { readPlatformSettings } from './control/settings/store.ts'
+import { setupRoutes } from './control/setup/routes.ts'
+import { createSetupLink, createSetupService, seedAdmin } from './control/setup/service.ts'
+import { createBlobStore } from './control/sites/blobs.ts'
+import { startBlobCollector } from './control/sites/collect.ts'
+import { createCompressor } from './control/sites/compress.ts'
+import { releaseRoutes } from './control/sites/release-routes.ts'
+import { createReleaseService } from './control/sites/release-service.ts'
+import { siteRoutes } from './control/sites/routes.ts'
+import { createSiteService, ensurePanelSite } from './control/sites/service.ts'
+import { planLimits } from './control/tenants/limits.ts'
+import { memberRoutes } from './control/tenants/member-routes.ts'
+import { createMemberService } from './control/tenants/members.ts'
+import { tenantRoutes } from './control/tenants/routes.ts'
+import { createTenantService } from './control/tenants/service.ts'
+import { ensureSystemTenant } from './control/tenants/system.ts'
+import { userRoutes } from './control/users/routes.ts'
+import { createUserService } from './control/users/service.ts'
+import { createVault, loadMasterKey, type Vault } from './control/vault.ts'
+import { linkSocketPath } from './process/link-path.ts'
+import { takeLock } from './process/lock.ts'
+import { createLog, type Logger } from './process/log.ts'
+import { readSettings, type Settings, SettingsError } from './process/settings.ts'
+import type { ControlReady } from './process/start.ts'
+
+/**
+ * Entry of the control plane and its only composition root: what a domain needs from one to its right
+ * is handed over here, and nowhere else.
+ */
+
+/** What is opened once and used by all domains. */
+type Base = {
+  readonly settings: Settings
+  readonly log: Logger
+  readonly db: Db
+  readonly vault: Vault
+  readonly hints: Hints
+  readonly version: string
+  readonly panelHostname: string | null
+}
+
+type Step = () => Promise<unknown> | unknown
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const hooks = { retireCertificate, retryCertificate: retryNow }
+
+try {
+  await main(readSettings(process.env))
+} catch (error) {
+  process.stderr.write(`nameplate control: ${reason(error as Error)}\n`)
+  process.exit(1)
+}
+
+async function main(settings: Settings): Promise<void> {
+  const stops: Step[] = []
+  const stopping = stopRequest()
+  const stop = async (): Promise<never> => {
+    for (const step of stops.splice(0).reverse()) await step()
+    process.exit(0)
+  }
+  stopping.then(stop)
+  const base = await openBase(settings, stops)
+  await seed(base)
+  const app = await compose(base, stops)
+  await listen(app, settings)
+  stops.push(() => app.close())
+  process.send?.(await readyMessage(base))
+}
+
+/** Lock, database, migrations, master key: in the order in which each can still refuse without a trace. */
+async function openBase(settings: Settings, stops: Step[]): Promise<Base> {
+  const log = createLog('control', settings.logLevel)
+  const panelHostname = readPanelHostname(settings)
+  stops.push(takeLock(settings.dataDir, 'control'))
+  const { databaseUrl } = settings
+  if (databaseUrl === null)
+    throw new SettingsError('DATABASE_URL: is not set; "nameplate start" and "nameplate control" bring a database')
+  await untilDatabaseAnswers(databaseUrl)
+  const applied = await migrate(databaseUrl)
+  if (applied.length > 0) log.info({ applied }, 'the database was brought to this version')
+  const db = openDatabase(databaseUrl)
+  stops.push(() => db.$disconnect())
+  const vault = createVault(loadMasterKey(settings.masterKeyFile, !(await hasInstallation(db))))
+  await ensureInstallation(db, vault)
+  const hints = openHints(databaseUrl, log)
+  stops.push(() => hints.close())
+  return { settings, log, db, vault, hints, version: ownVersion(), panelHostname }
+}
+
+/** What the settings seed: first admin, first issuer, the panel as a site of its own listener. */
+async function seed(base: Base): Promise<void> {
+  const { settings, log, db, vault, version, panelHostname } = base
+  await seedAdmin(db, { email: settings.adminEmail, password: settings.adminPassword }, log)
+  await seedIssuer(db, vault, settings, log, version)
+  if (panelHostname === null) return
+  const { address, port } = settings.apiListen
+  const isEvery = address === null || address === '0.0.0.0' || address === '::'
+  const host = isEvery ? '127.0.0.1' : address.includes(':') ? `[${address}]` : address
+  await write(db, {}, async (tx) => {
+    const tenantId = await ensureSystemTenant(tx)
+    const siteId = await ensurePanelSite(tx, { tenantId, upstream: `http://${host}:${port}` })
+    await ensureTrustedHostname(tx, hooks, { tenantId, siteId, name: panelHostname })
+  })
+}
+
+/** Wires the domains, starts their loops and makes the API. */
+async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
+  const { settings, log, db, vault, hints, version } = base
+  const reach = createReach(settings.outboundAllow)
+  const dialler = createDialler({ reach, dnsServers: settings.dnsServers })
+  const checker = createChecker({ db, dialler, hooks })
+  const blobs = createBlobStore(join(settings.dataDir, 'blobs'))
+  const liveness = createLiveness(db)
+  const { liveHostnames, awaitAcked } = liveness
+  const sessions = createSessionService(db, vault.derive('refresh'))
+  const streams = createEventStreams({ db, hints, log })
+  const reservedNames = base.panelHostname === null ? [] : [base.panelHostname]
+
+  const loops = [
+    startBlobCollector({ db, blobs, log }),
+    startSequencer({ db, hints, log }),
+    startRecheckLoop({ db, checker, hints, log }),
+    startCertificateManager({
+      db,
+      vault,
+      hints,
+      log,
+      version,
+      awaitAcked,
+      recheckBeforeOrder: checker.recheckBeforeOrder,
+    }),
+  ]
+  const link = await startLinkServer({
+    db,
+    vault,
+    hints,
+    log,
+    socketPath: linkSocketPath(settings),
+    group: settings.linkGroup,
+    openBlob: blobs.open,
+    onAck: liveness.acked,
+  })
+  stops.push(
+    () => link.close(),
+    () => Promise.all(loops.map((loop) => loop.stop())),
+    () => streams.close(),
+  )
+
+  const hostnameDeps = {
+    db,
+    checker,
+    hooks,
+    liveHostnames,
+    reservedNames,
+    dialler,
+    publicTargets: () => readPlatformSettings(db),
+  }
+  return buildApi({
+    log,
+    db,
+    vault,
+    version,
+    authenticate: createAuthenticate(db),
+    webFolder: existsSync(join(root, 'web/build/200.html')) ? join(root, 'web/build') : null,
+    isBehindListener: base.panelHostname !== null,
+    health: async () => ({ ...(await installationHealth(db)), version }),
+    routes: [
+      setupRoutes(createSetupService(db, sessions)),
+      authRoutes(db, sessions),
+      tokenRoutes(createTokenService(db)),
+      planRoutes(createPlanService(db)),
+      tenantRoutes(createTenantService(db)),
+      memberRoutes(createMemberService(db)),
+      userRoutes(createUserService(db)),
+      settingsRoutes(createSettingsService(db)),
+      eventRoutes(createEventHistory(db), streams),
+      edgeRoutes(createEdgeService({ db })),
+      siteRoutes(createSiteService({ db, reach, limits: planLimits })),
+      releaseRoutes(createReleaseService({ db, blobs, compress: createCompressor(), limits: planLimits })),
+      addressRoutes(createAddressService({ db, machine: thisMachine })),
+      hostnameRoutes(createHostnameService(hostnameDeps)),
+      domainRoutes(createDomainService(hostnameDeps)),
+      certificateRoutes(createCertificateService({ db, vault })),
+      issuerRoutes(createIssuerService({ db, vault, version })),
+    ],
+  })
+}
+
+async function listen(app: FastifyInstance, { apiListen: { address, port } }: Settings): Promise<void> {
+  try {
+    await app.listen({ host: address ?? '::', port })
+  } catch (error) {
+    const at = `${address ?? 'every address'}, port ${port}`
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EADDRINUSE')
+      throw new SettingsError(
+        `NAMEPLATE_API_LISTEN: ${at} is in use by another program: stop it, or choose another port`,
+      )
+    if (code === 'EADDRNOTAVAIL')
+      throw new SettingsError(`NAMEPLATE_API_LISTEN: this machine has no address ${address}`)
+    if (code === 'EACCES')
+      throw new SettingsError(`NAMEPLATE_API_LISTEN: ${at} is not permitted to this user: choose a port above 1023`)
+    throw error
+  }
+}
+
+async function readyMessage({ db, settings }: Base): Promise<ControlReady> {
+  const uiUrl = `http://localhost:${settings.apiListen.port}`
+  const token = await createSetupLink(db)
+  return { type: 'ready', uiUrl, setupUrl: token === null ? null : `${uiUrl}/setup#${token}` }
+}
+
+function readPanelHostname({ panelHostname }: Settings): string | null {
+  if (panelHostname === null) return null
+  const result = normalizeName(panelHostname)
+  if (!result.ok) throw new SettingsError(`NAMEPLATE_PANEL_HOSTNAME: "${panelHostname}" is not a host name`)
+  return result.name
+}
+
+/** Resolves when this process shall end: a signal, or its parent is gone. */
+function stopRequest(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  for (const event of ['SIGTERM', 'SIGINT', 'disconnect']) process.on(event, () => resolve())
+  return promise
+}
+
+function ownVersion(): string {
+  const manifest: { version: string } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  return manifest.version
+}
+
+/** What a person can mend is one line; what is our fault comes with its stack. */
+function reason(error: Error): string {
+  const expected = [
+    'SettingsError',
+    'LockedError',
+    'DatabaseError',
+    'MigrationError',
+    'MasterKeyError',
+    'LinkError',
+    'AppError',
+  ]
+  if (error.name === 'AppError') return (error as Error & { detail: string }).detail
+  return expected.includes(error.name) ? error.message : (error.stack ?? error.message)
+}
