@@ -50,7 +50,13 @@ export type Contexts = {
 
 /** Null: none of the certificates can be used, until one of them changes. */
 type Entry = { readonly certificates: readonly string[]; readonly context: SecureContext | null }
-type Pair = { readonly fingerprint: string; readonly chainPem: string; readonly keyPem: string }
+type Pair = {
+  readonly fingerprint: string
+  readonly chainPem: string
+  readonly keyPem: string
+  /** `''` where there is but one pair and nothing to choose. */
+  readonly keyType: string
+}
 
 /** Makes the bounded cache of contexts, built when a handshake first needs them. */
 export function createContexts(deps: ContextsDeps): Contexts {
@@ -94,31 +100,34 @@ export function createContexts(deps: ContextsDeps): Contexts {
   }
 }
 
-/** The pairs that open, at most one of each type of key: a server chooses by what the client can verify. */
+/** The pairs whose key opens, in the order given. */
 function openPairs(deps: ContextsDeps, certificates: readonly string[]): Pair[] {
-  const pairs = new Map<string, Pair>()
-  for (const fingerprint of certificates) {
+  return certificates.flatMap((fingerprint) => {
     const record = deps.reader.get('certificate', fingerprint)
-    if (record === null) continue
+    if (record === null) return []
     try {
       const keyPem = unsealFrom(deps.keyPair, Buffer.from(record.sealedKey, 'base64'), fingerprint).toString()
-      const keyType = certificates.length === 1 ? '' : (createPrivateKey(keyPem).asymmetricKeyType ?? '')
-      if (!pairs.has(keyType)) pairs.set(keyType, { fingerprint, chainPem: record.chainPem, keyPem })
+      const keyType = certificates.length === 1 ? '' : String(createPrivateKey(keyPem).asymmetricKeyType)
+      return [{ fingerprint, chainPem: record.chainPem, keyPem, keyType }]
     } catch (error) {
       deps.warn({ fingerprint, reason: (error as Error).message })
+      return []
     }
-  }
-  return [...pairs.values()]
+  })
 }
 
-/** One context with all pairs, or without those that the TLS library refuses. Null when none is left. */
+/**
+ * One context with the first pair of each type of key: the TLS library chooses by what the client can
+ * verify. Where it refuses them, one with those that it takes. Null when it takes none.
+ */
 function contextOf(deps: ContextsDeps, pairs: readonly Pair[], ticketKeys: Buffer): SecureContext | null {
-  if (pairs.length === 0) return null
+  const chosen = pairs.filter((pair, at) => pairs.findIndex((other) => other.keyType === pair.keyType) === at)
+  if (chosen.length === 0) return null
   try {
     return createSecureContext({
       ...tlsOptions,
-      cert: pairs.map((pair) => pair.chainPem),
-      key: pairs.map((pair) => pair.keyPem),
+      cert: chosen.map((pair) => pair.chainPem),
+      key: chosen.map((pair) => pair.keyPem),
       ticketKeys,
     })
   } catch (error) {
