@@ -1,7 +1,7 @@
 import type { Db, Tx } from '../db.ts'
 
 /** A holder that does not renew for this long is taken for dead. */
-const LEASE_SECONDS = 45
+const LEASE_SECONDS = 20
 
 /** The right to work on one certificate. */
 export type Lease = { readonly certificateId: string; readonly holder: string; readonly fence: bigint }

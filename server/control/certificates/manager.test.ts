@@ -20,6 +20,8 @@ import { startPebble } from '../../test/pebble.ts'
 import { retireCertificate, retryNow } from './service.ts'
 import { certificateKeyContext } from './store.ts'
 
+const DAY_MS = 86_400_000
+
 test('a proven name and a wildcard get certificates of the local CA that openssl verifies', async () => {
   await using database = await createTestDatabase()
   const { db } = database
@@ -89,7 +91,7 @@ test('a short-lived certificate is renewed with a new key before its end', async
   await using database = await createTestDatabase()
   const { db } = database
   await using responder = await startResponder(db)
-  await using pebble = await startPebble({ httpPort: responder.port, certificateValiditySeconds: 8 })
+  await using pebble = await startPebble({ httpPort: responder.port, certificateValiditySeconds: 12 })
   await useAcme(db, pebble)
   await createVerifiedHostname(db, await createTenantSite(db), 'short.acme.test')
   await using _manager = startManager(database)
@@ -133,18 +135,21 @@ test('a validation that fails says what to do, waits, and keeps the certificate 
   await using database = await createTestDatabase()
   const { db } = database
   await using responder = await startResponder(db)
-  await using pebble = await startPebble({ httpPort: responder.port, certificateValiditySeconds: 30 })
+  await using pebble = await startPebble({ httpPort: responder.port })
   await useAcme(db, pebble)
   await createVerifiedHostname(db, await createTenantSite(db), 'wrong.acme.test')
-  await using manager = startManager(database)
+  let ahead = 0
+  await using manager = startManager(database, { now: () => new Date(Date.now() + ahead) })
   const valid = await certificateInState(db, 'wrong.acme.test', 'valid')
 
   responder.answer = 'wrong'
+  ahead = 80 * DAY_MS
   await db.certificate.update({ where: { id: valid.id }, data: { dueAt: new Date() } })
+  manager.wake()
   const failing = await certificateInState(db, 'wrong.acme.test', 'failing')
   expect(failing.problem).toMatchObject({ code: 'UNAUTHORIZED', detail: expect.stringContaining('wrong.acme.test') })
   expect(failing.activeVersionId).toBe(valid.activeVersionId)
-  expect((failing.dueAt?.getTime() ?? 0) - Date.now()).toBeGreaterThan(30_000)
+  expect((failing.dueAt?.getTime() ?? 0) - Date.now() - ahead).toBeGreaterThan(0)
   expect(failing.orders.map(({ state }) => state).sort()).toEqual(['invalid', 'valid'])
   expect(await db.challenge.count()).toBe(0)
 

@@ -17,7 +17,7 @@ const PARALLELISM = 16
 /** Longest wait between passes, for hints that were lost. */
 const INTERVAL_MS = 5_000
 /** Well below the lease's length, so that one lost renewal does no harm. */
-const RENEW_LEASE_MS = 10_000
+const RENEW_LEASE_MS = 5_000
 const ADOPT_BATCH = 200
 /** Wait after a failure of the database under a certificate. */
 const FAULT_PAUSE_MS = 1_000
