@@ -18,6 +18,22 @@ export function createLimiter(slots: number): Limiter {
   }
 }
 
+/** Like a limiter of `slots` places for each key; keys that nobody uses are forgotten. */
+export function createKeyedLimiter(slots: number): <T>(key: string, work: () => Promise<T>) => Promise<T> {
+  const limiters = new Map<string, { limit: Limiter; users: number }>()
+  return async (key, work) => {
+    const limiter = limiters.get(key) ?? { limit: createLimiter(slots), users: 0 }
+    limiters.set(key, limiter)
+    limiter.users += 1
+    try {
+      return await limiter.limit(work)
+    } finally {
+      limiter.users -= 1
+      if (limiter.users === 0) limiters.delete(key)
+    }
+  }
+}
+
 /**
  * Does `work` for each item, `slots` at a time. After a failure no further item is begun; it waits for
  * those that run, then throws the first failure.

@@ -10,7 +10,7 @@ import { mayChange } from './access.ts'
 import { type BlobStore, storageError } from './blobs.ts'
 import type { Compressor } from './compress.ts'
 import { prepareContent, type ReleaseContent } from './content.ts'
-import { createLimiter } from './limit.ts'
+import { createKeyedLimiter, createLimiter } from './limit.ts'
 import { readManifest } from './manifests.ts'
 import type { Release } from './schema.ts'
 import type { SiteLimits } from './service.ts'
@@ -39,6 +39,9 @@ const UNPACK_MS = 5 * 60_000
 /** Archives that are unpacked at the same time; the others wait on the disk. */
 const UNPACKS = 2
 
+/** Uploads of one tenant that are taken at the same time; the others wait unread, so that none fills the disk. */
+const UPLOADS_PER_TENANT = 4
+
 /** What the releases service needs. */
 export type ReleaseServiceDeps = {
   readonly db: Db
@@ -54,6 +57,7 @@ export type ReleaseService = ReturnType<typeof createReleaseService>
 export function createReleaseService(deps: ReleaseServiceDeps) {
   const { db, blobs } = deps
   const unpackSlot = createLimiter(UNPACKS)
+  const uploadSlot = createKeyedLimiter(UPLOADS_PER_TENANT)
 
   const unpack = async (
     archive: string,
@@ -80,7 +84,7 @@ export function createReleaseService(deps: ReleaseServiceDeps) {
     await receiveUpload(upload, archive, planBytes ?? DEFAULT_UPLOAD_BYTES, signal).catch((error: unknown) => {
       throw signal.aborted ? tooSlow('INVALID_INPUT', 'The upload took', UPLOAD_MS, error) : error
     })
-    return unpackSlot(async () => {
+    return await unpackSlot(async () => {
       const content = await unpack(archive, staging, site, planBytes ?? DEFAULT_CONTENT_BYTES)
       await staging.commit()
       return content
@@ -95,7 +99,7 @@ export function createReleaseService(deps: ReleaseServiceDeps) {
     async create(actor: Actor, siteId: string, upload: Upload, activate: boolean): Promise<Release> {
       const site = await accessible(db, actor, siteId, 'member')
       checkStatic(actor, site)
-      const content = await storeContent(upload, site).catch((error: unknown) => {
+      const content = await uploadSlot(site.tenantId, () => storeContent(upload, site)).catch((error: unknown) => {
         throw storageError(error)
       })
       faultPoint('release.stored')
