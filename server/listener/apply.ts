@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { ANY_KEY, type LinkException, MAX_EXCEPTIONS, type RecordsMessage } from '../contract/link.ts'
 import { type Payloads, type RecordKind, recordProblem, type ServingRecord } from '../contract/records.ts'
 import { type SealKeyPair, UnsealError, unsealFrom } from '../contract/sealing.ts'
@@ -46,6 +47,7 @@ export type ApplierOptions = {
 /** Makes the applier of a store. */
 export function createApplier(options: ApplierOptions): Applier {
   const { store, pool } = options
+  const drop = dropper(pool)
   let queue: Promise<unknown> = Promise.resolve()
   let revision = store.position().revision
 
@@ -60,9 +62,10 @@ export function createApplier(options: ApplierOptions): Applier {
     apply: (message) =>
       inTurn(async () => {
         const { served, parked, refused } = sort(message.records, options)
+        const changed = served.filter((record) => !isServed(record, store))
         store.apply(served, message.revision, { parked, refused })
         faultPoint('apply.written')
-        if (served.length > 0) await pool.invalidate(served.map(({ kind, key }) => ({ kind, key })))
+        await drop(changed)
         revision = message.revision
         if (parked.length > 0) options.onParked()
       }),
@@ -74,16 +77,37 @@ export function createApplier(options: ApplierOptions): Applier {
     endSnapshot: (feedId, head) =>
       inTurn(async () => {
         const gone = store.endSnapshot(feedId, head)
-        if (gone.length > 0) await pool.invalidate(gone)
+        await drop(gone)
         revision = head
       }),
     unpark: (record) =>
       inTurn(async () => {
         if (!store.unpark(record)) return
-        await pool.invalidate([{ kind: record.kind, key: record.key }])
+        await drop([record])
         options.onChange()
       }),
   }
+}
+
+/** Makes the workers drop keys; what could not be dropped is owed and goes with the next ones. */
+function dropper(pool: ApplyPool): (keys: readonly RecordKey[]) => Promise<void> {
+  const owed = new Map<string, RecordKey>()
+  return async (keys) => {
+    for (const { kind, key } of keys) owed.set(`${kind} ${key}`, { kind, key })
+    if (owed.size === 0) return
+    await pool.invalidate([...owed.values()])
+    owed.clear()
+  }
+}
+
+/** Whether a record says what is served already, as most of a snapshot do: then no worker needs to drop anything. */
+function isServed({ kind, key, payload }: ServingRecord, store: EdgeStore): boolean {
+  return isDeepStrictEqual(withoutSeal(store.get(kind, key)), withoutSeal(payload))
+}
+
+/** Sealing gives other bytes each time; fingerprint and epoch say whether the secret is the same. */
+function withoutSeal(payload: unknown): unknown {
+  return payload === null ? null : { ...(payload as object), sealedKey: '', sealedSecret: '' }
 }
 
 type Sorted = {
