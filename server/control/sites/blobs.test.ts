@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { mountSmallDisk, writeToFullDevice } from '../../test/small-disk.ts'
 import { createBlobStore } from './blobs.ts'
 
 let folder: string
@@ -110,27 +110,16 @@ test('the sweep takes what is old and not kept, and nothing that was touched', a
   expect((await filesIn(folder)).sort()).toEqual([kept, young, touched].map((ref) => ref.digest).sort())
 })
 
-/** Mounts a real file system of 1 MiB; false where that is not permitted. */
-function mountSmall(path: string): boolean {
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', path], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
-
 test('a full disk is STORAGE_FULL and leaves nothing half-done', async (context) => {
-  if (!mountSmall(folder)) context.skip('no tmpfs can be mounted here (needs root)')
-  try {
-    const store = createBlobStore(folder)
-    const small = await store.put(Readable.from([randomBytes(1000)]))
-    await expect(store.put(Readable.from([randomBytes(2 * 1024 * 1024)]))).rejects.toMatchObject({
-      code: 'STORAGE_FULL',
-    })
-    expect(await filesIn(folder)).toEqual([small.digest])
-    await store.put(Readable.from([randomBytes(100_000)]))
-  } finally {
-    execFileSync('umount', [folder])
+  using disk = mountSmallDisk(folder, 1024)
+  const store = createBlobStore(folder)
+  const small = await store.put(Readable.from([randomBytes(1000)]))
+  async function* endless(): AsyncGenerator<Buffer> {
+    if (disk === null) await writeToFullDevice()
+    for (;;) yield randomBytes(100_000)
   }
+  if (disk === null) await context.annotate('no tmpfs can be mounted here: /dev/full stands for the full disk')
+  await expect(store.put(endless())).rejects.toMatchObject({ code: 'STORAGE_FULL' })
+  expect(await filesIn(folder)).toEqual([small.digest])
+  await store.put(Readable.from([randomBytes(100_000)]))
 })
