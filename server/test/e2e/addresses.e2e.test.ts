@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { eventually } from '../stack.ts'
 import { run, visit } from '../visit.ts'
 import { addHostname, makeSite, startWorld, untilLive, type World } from '../world.ts'
 
@@ -22,7 +23,7 @@ beforeAll(async () => {
       (seen) => seen.body,
       (error: Error) => error.message,
     )
-  await expect.poll(byAddress, { timeout: 30_000 }).toBe('the site of 127.0.0.2')
+  await eventually(async () => (await byAddress()) === 'the site of 127.0.0.2', 'the dedicated address serves its site')
 })
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]()
