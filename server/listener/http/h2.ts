@@ -50,7 +50,7 @@ export function createHttp2(deps: {
     if (held === undefined) return void stream.close(constants.NGHTTP2_REFUSED_STREAM)
     held.begin()
     const sent = sentOn(stream, headers, flags, rawHeaders, held.connection)
-    const exchange = createExchange(sent, wireOf(stream, sent.hasBody), deps.deadlines)
+    const exchange = createExchange(sent, wireOf(stream, sent), deps.deadlines)
     stream.once('close', () => held.finish())
     deps.exchange(exchange)
   })
@@ -103,21 +103,32 @@ function withoutPseudo(rawHeaders: readonly string[]): string[] {
   return kept
 }
 
-function wireOf(stream: ServerHttp2Stream, hasBody: boolean): Wire {
+function wireOf(stream: ServerHttp2Stream, sent: Sent): Wire {
+  let isAborted = false
   // An answer that is complete before the request is: the rest is not wanted (RFC 9113 section 8.1).
   stream.once('finish', () => {
-    if (hasBody && !stream.readableEnded && !stream.closed) stream.close(constants.NGHTTP2_NO_ERROR)
+    if (sent.hasBody && !stream.readableEnded && !stream.closed) stream.close(constants.NGHTTP2_NO_ERROR)
   })
   return {
     out: stream,
     head(status, fields) {
       if (stream.headersSent || stream.destroyed || stream.closed) return
-      stream.respond({ ':status': status, ...grouped(fields) })
+      const headers = { ':status': status, ...grouped(fields) }
+      const isOpenEnded =
+        sent.method !== 'HEAD' && status !== 204 && status !== 304 && headers['content-length'] === undefined
+      // An abort first ends what was written, and without a length that would look whole. With
+      // trailers announced the end is not sent until we say so.
+      if (isOpenEnded)
+        stream.once('wantTrailers', () => void (isAborted || stream.destroyed || stream.sendTrailers({})))
+      stream.respond(headers, { waitForTrailers: isOpenEnded })
     },
     sendContinue() {
       if (!stream.headersSent && !stream.destroyed) stream.additionalHeaders({ ':status': 100 })
     },
-    abort: () => stream.close(constants.NGHTTP2_INTERNAL_ERROR),
+    abort() {
+      isAborted = true
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    },
   }
 }
 
