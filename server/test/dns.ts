@@ -20,6 +20,8 @@ export type TestDns = AsyncDisposable & {
   readonly questions: readonly string[]
   /** Replaces the records of a name and type; an empty list removes them. */
   set(type: DnsType, name: string, values: readonly string[]): void
+  /** The records of a name and type. */
+  get(type: DnsType, name: string): readonly string[]
   /** From now on the name is answered with SERVFAIL, never answered, or normally again. */
   fail(name: string, how: 'servfail' | 'silence' | 'normal'): void
   /** Forgets all records, failures and questions. */
@@ -55,6 +57,7 @@ export async function startTestDns(): Promise<TestDns> {
       if (values.length === 0) records.delete(key)
       else records.set(key, values)
     },
+    get: (type, name) => records.get(`${type} ${name.toLowerCase()}`) ?? [],
     fail(name, how) {
       if (how === 'normal') failures.delete(name.toLowerCase())
       else failures.set(name.toLowerCase(), how)

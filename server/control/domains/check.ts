@@ -1,4 +1,5 @@
-import { type Db, write } from '../db.ts'
+import { type Db, isWriteConflict, write } from '../db.ts'
+import { AppError } from '../errors.ts'
 import type { Dialler } from '../outbound/dialler.ts'
 import { applyEvidence } from './apply-evidence.ts'
 import { findDomain, foreignProofs } from './domain-store.ts'
@@ -7,6 +8,11 @@ import { findHostname, hostnamesOf } from './hostname-store.ts'
 import { claimOf, coveringProof } from './proof.ts'
 import { excusedSince, freshSince, standingSince } from './schedule.ts'
 import type { CertificateHooks } from './settle.ts'
+
+/** Checks that people asked for and that run at the same time; each may wait for a slow DNS. */
+const MAX_ASKED = 32
+/** Times that a write is tried when it meets a concurrent one of certificates. */
+const WRITE_TRIES = 3
 
 /** What checks of ownership need. */
 export type CheckerDeps = { readonly db: Db; readonly dialler: Dialler; readonly hooks: CertificateHooks }
@@ -25,11 +31,30 @@ export function createChecker({ db, dialler, hooks }: CheckerDeps) {
     const search = await searchOf(db, domainId, hostnameIds, isDomainDue)
     if (search === null) return null
     const evidence = await gatherEvidence(dialler, search, new Date())
-    await write(db, {}, (tx) => applyEvidence(tx, hooks, domainId, search, evidence))
-    return evidence
+    for (let tries = 1; ; tries++) {
+      try {
+        await write(db, {}, (tx) => applyEvidence(tx, hooks, domainId, search, evidence))
+        return evidence
+      } catch (error) {
+        if (!isWriteConflict(error) || tries === WRITE_TRIES) throw error
+      }
+    }
   }
+  let asked = 0
   return {
     check,
+
+    /** A check that a person asked for: bounded in number. Throws TOO_MANY_REQUESTS. */
+    async checkNow(domainId: string, hostnameIds: readonly string[], isDomainDue = false): Promise<void> {
+      if (asked >= MAX_ASKED)
+        throw new AppError('TOO_MANY_REQUESTS', 'Many names are being checked right now.', { retryAfterSeconds: 5 })
+      asked += 1
+      try {
+        await check(domainId, hostnameIds, isDomainDue)
+      } finally {
+        asked -= 1
+      }
+    },
 
     /**
      * Whether a certificate may be ordered for a hostname: it is verified, and its TXT proof was seen

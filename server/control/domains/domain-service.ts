@@ -64,7 +64,7 @@ export function createDomainService({ db, checker, reservedNames }: DomainServic
     /** Looks for the domain's own record now. */
     async check(actor: Actor, id: string): Promise<DomainView> {
       await accessible(db, actor, id, 'member')
-      await checker.check(id, [], true)
+      await checker.checkNow(id, [], true)
       const row = await findDomain(db, id)
       if (row === null) throw notFound('domain')
       return viewOf(db, row)

@@ -27,9 +27,6 @@ import { type CertificateHooks, settleDomain } from './settle.ts'
 import { nameTaken, trustHostname } from './trusted.ts'
 import { hostnameViews, type LiveHostnames } from './view.ts'
 
-/** Checks that people asked for and that run at the same time; each may wait for a slow DNS. */
-const MAX_CHECKS = 32
-
 /** What the hostnames service needs. */
 export type HostnameServiceDeps = DiagnosisDeps & {
   readonly db: Db
@@ -46,7 +43,6 @@ export type HostnameService = ReturnType<typeof createHostnameService>
 /** Makes the service. */
 export function createHostnameService(deps: HostnameServiceDeps) {
   const { db, hooks } = deps
-  let checks = 0
   const view = async (on: Db | Tx, id: string): Promise<HostnameView> => {
     const row = await findHostname(on, id)
     const [shown] = row === null ? [] : await hostnameViews(on, deps.liveHostnames, [row])
@@ -116,14 +112,7 @@ export function createHostnameService(deps: HostnameServiceDeps) {
     /** Looks for the proof now, and lets a certificate that waits or failed be tried at once. */
     async check(actor: Actor, id: string): Promise<HostnameView> {
       const row = await accessible(db, actor, id, 'member')
-      if (checks >= MAX_CHECKS)
-        throw new AppError('TOO_MANY_REQUESTS', 'Many names are being checked right now.', { retryAfterSeconds: 5 })
-      checks += 1
-      try {
-        await deps.checker.check(row.domainId, [id])
-      } finally {
-        checks -= 1
-      }
+      await deps.checker.checkNow(row.domainId, [id])
       await write(db, {}, async (tx) => {
         const after = await findHostname(tx, id)
         if (after?.ownershipState !== 'verified') return
