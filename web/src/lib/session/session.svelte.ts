@@ -13,6 +13,8 @@ import type { UserView } from '#server/control/auth/schema.ts'
 export type SessionState = 'starting' | 'guest' | 'signed-in' | 'unreachable'
 
 const TENANT_KEY = 'nameplate.tenant'
+/** Set while this browser may hold a refresh cookie, so that guests do not ask for a session in vain. */
+const HINT_KEY = 'nameplate.session'
 
 /** Who is signed in in this tab, and for which tenant the lists are shown. */
 class Session {
@@ -58,25 +60,25 @@ class Session {
   /** Chooses the tenant that lists are narrowed to; kept for this browser. */
   chooseTenant(tenantId: string | null): void {
     this.#tenantId = tenantId
-    try {
-      if (tenantId === null) localStorage.removeItem(TENANT_KEY)
-      else localStorage.setItem(TENANT_KEY, tenantId)
-    } catch {
-      // Storage is forbidden: the choice lasts as long as the tab.
-    }
+    remember(TENANT_KEY, tenantId)
   }
 
   /** Tries the refresh cookie; called once when the page loads, and again by "Try again". */
   async start(): Promise<void> {
     this.#state = 'starting'
     whenSessionEnds(() => this.#end())
+    if (!mayHaveSession()) {
+      this.#state = 'guest'
+      return
+    }
     try {
       this.#accept(await refreshSession())
     } catch (error) {
       const problem = toProblem(error)
       const isAnswer = problem.status >= 400 && problem.status < 500 && problem.status !== 429
-      this.#problem = isAnswer ? null : problem
-      this.#state = isAnswer ? 'guest' : 'unreachable'
+      if (isAnswer) return this.#end()
+      this.#problem = problem
+      this.#state = 'unreachable'
     }
   }
 
@@ -97,6 +99,7 @@ class Session {
   }
 
   #accept(grant: SessionGrant): void {
+    remember(HINT_KEY, 'yes')
     this.#user = grant.user
     this.#tenantId = storedTenant(grant.user)
     this.#problem = null
@@ -105,8 +108,27 @@ class Session {
 
   #end(): void {
     dropToken()
+    remember(HINT_KEY, null)
     this.#user = null
     this.#state = 'guest'
+  }
+}
+
+/** Keeps a value for this browser, or forgets it. Where storage is forbidden, it lasts as long as the tab. */
+function remember(key: string, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem(key)
+    else localStorage.setItem(key, value)
+  } catch {
+    // Forbidden: nothing is lost but convenience.
+  }
+}
+
+function mayHaveSession(): boolean {
+  try {
+    return localStorage.getItem(HINT_KEY) !== null
+  } catch {
+    return true
   }
 }
 
