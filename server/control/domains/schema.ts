@@ -23,12 +23,16 @@ const Instruction = Type.Object({
   value: Type.String({ description: 'The exact value of the record, or the exact body of the answer.' }),
   proves: Type.String({ description: 'What is proven by it, for people.' }),
 })
+
+/** One way to prove a name. */
 export type Instruction = Static<typeof Instruction>
 
 const CheckProblem = Type.Object({
   code: Type.String(),
   detail: Type.String({ description: 'What was found instead, and what to do.' }),
 })
+
+/** Why something is not as it should be, and what to do. */
 export type CheckProblem = Static<typeof CheckProblem>
 
 const Ownership = Type.Object({
@@ -73,6 +77,8 @@ export const HostnameView = Type.Object({
   createdAt: Time,
   updatedAt: Time,
 })
+
+/** A hostname as the API shows it. */
 export type HostnameView = Static<typeof HostnameView>
 
 /** Body of `POST /hostnames`. */
@@ -87,10 +93,14 @@ export const HostnameCreate = Type.Object(
   },
   { additionalProperties: false },
 )
+
+/** Body of `POST /hostnames`. */
 export type HostnameCreate = Static<typeof HostnameCreate>
 
 /** Body of `PATCH /hostnames/{id}`. */
 export const HostnameUpdate = Type.Object({ siteId: Type.Optional(Id) }, { additionalProperties: false })
+
+/** Body of `PATCH /hostnames/{id}`. */
 export type HostnameUpdate = Static<typeof HostnameUpdate>
 
 /** Query of `GET /hostnames`. */
@@ -102,6 +112,8 @@ export const HostnameQuery = Type.Object({
   state: Type.Optional(OwnershipState),
   q: Type.Optional(Type.String({ maxLength: 253, description: 'A part of the name.' })),
 })
+
+/** Query of `GET /hostnames`. */
 export type HostnameQuery = Static<typeof HostnameQuery>
 
 /** Answer of `GET /hostnames`. */
@@ -118,6 +130,8 @@ const DiagnosisCheck = Type.Object({
   detail: Type.String(),
   fix: Type.Optional(Type.String()),
 })
+
+/** One step between a hostname and its visitors. */
 export type DiagnosisCheck = Static<typeof DiagnosisCheck>
 
 /** Answer of `GET /hostnames/{id}/diagnosis`. */
@@ -125,6 +139,8 @@ export const Diagnosis = Type.Object({
   ok: Type.Boolean({ description: 'Every check is ok, or could not be looked at.' }),
   checks: Type.Array(DiagnosisCheck),
 })
+
+/** Answer of `GET /hostnames/{id}/diagnosis`. */
 export type Diagnosis = Static<typeof Diagnosis>
 
 /** Evidence that was seen. */
@@ -149,6 +165,8 @@ export const DomainView = Type.Object({
   createdAt: Time,
   updatedAt: Time,
 })
+
+/** A domain as the API shows it. */
 export type DomainView = Static<typeof DomainView>
 
 /** Body of `POST /domains`: any name; the domain is its registrable part. */
@@ -156,6 +174,8 @@ export const DomainCreate = Type.Object(
   { name: Type.String({ minLength: 1, maxLength: 1_024 }), tenantId: Type.Optional(Id) },
   { additionalProperties: false },
 )
+
+/** Body of `POST /domains`. */
 export type DomainCreate = Static<typeof DomainCreate>
 
 /** Query of `GET /domains`. */
@@ -164,6 +184,8 @@ export const DomainQuery = Type.Object({
   tenantId: Type.Optional(Id),
   q: Type.Optional(Type.String({ maxLength: 253 })),
 })
+
+/** Query of `GET /domains`. */
 export type DomainQuery = Static<typeof DomainQuery>
 
 /** Answer of `GET /domains`. */
