@@ -91,9 +91,6 @@ export type BlobRequestMessage = { readonly type: 'blob'; readonly digest: strin
 /** Blob channel: head of an answer; `bytes` raw bytes follow the frame. Null: there is no such blob. */
 export type BlobHeadMessage = { readonly type: 'blob-head'; readonly digest: string; readonly bytes: number | null }
 
-/** What an edge sends. */
-export type EdgeMessage = HelloMessage | AckMessage | BlobRequestMessage
-
 /** What the control plane sends. */
 export type ControlMessage = WelcomeMessage | RecordsMessage | SnapshotEndMessage | RefusalMessage | BlobHeadMessage
 

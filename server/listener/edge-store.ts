@@ -76,7 +76,8 @@ export function openEdgeStore(folder: string, onDamaged: (detail: string) => voi
   try {
     return openFile(folder)
   } catch (error) {
-    if (!isDamage(error)) throw error
+    // SQLITE_ERROR: at this point it is "unsupported file format", a damaged head.
+    if (!isDamage(error) && resultCode(error) !== 1) throw error
     setAside(folder, (error as Error).message, onDamaged)
     return openFile(folder)
   }
@@ -85,8 +86,14 @@ export function openEdgeStore(folder: string, onDamaged: (detail: string) => voi
 /** Whether an error of the store says that its file is damaged (SQLITE_CORRUPT, SQLITE_NOTADB) or of another layout. */
 export function isDamage(error: unknown): boolean {
   if (error instanceof LayoutError) return true
+  const code = resultCode(error)
+  return code === 11 || code === 26
+}
+
+/** SQLite's primary result code of an error, or null. */
+function resultCode(error: unknown): number | null {
   const code = (error as { errcode?: unknown } | null)?.errcode
-  return typeof code === 'number' && [11, 26].includes(code & 0xff)
+  return typeof code === 'number' ? code & 0xff : null
 }
 
 /** The file is of another layout than this version writes. */

@@ -88,7 +88,7 @@ const compilers: Record<RecordKind, Compiler> = {
 }
 
 /** The proven owner's row; where no proof stands any more, the last one's goes on being served. */
-export function ownerOf(rows: readonly NameRow[]): NameRow | null {
+function ownerOf(rows: readonly NameRow[]): NameRow | null {
   const [first, ...rest] = rows
   if (first === undefined) return null
   return rest.reduce((best, row) => (isBefore(row, best) ? row : best), first)
