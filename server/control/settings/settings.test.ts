@@ -1,0 +1,41 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type ApiRig, createApiRig } from '../../test/api.ts'
+import { platformRoutes } from '../../test/platform-routes.ts'
+import { readPlatformSettings } from './store.ts'
+
+describe('settings', () => {
+  let rig: ApiRig
+  beforeAll(async () => {
+    rig = await createApiRig({ routes: platformRoutes })
+  })
+  afterAll(() => rig[Symbol.asyncDispose]())
+  const change = (payload: object) => rig.as('admin').inject({ method: 'PATCH', url: '/settings', payload })
+  const told = async () => (await rig.as('viewer').inject({ url: '/settings/public' })).json()
+
+  test('have defaults, change one by one, and tenants are told', async () => {
+    expect(await told()).toEqual({ publicAddresses: [], cnameTarget: null, supportContact: null })
+    expect((await change({ publicAddresses: ['192.0.2.1', '2001:db8::1'] })).statusCode).toBe(200)
+    const all = await change({ cnameTarget: 'edge.example.test' })
+    expect(all.json()).toMatchObject({
+      publicAddresses: ['192.0.2.1', '2001:db8::1'],
+      cnameTarget: 'edge.example.test',
+    })
+    expect(await told()).toMatchObject({ cnameTarget: 'edge.example.test' })
+    expect((await change({ cnameTarget: null })).json().cnameTarget).toBeNull()
+    expect(await rig.db.event.count({ where: { action: 'settings.changed' } })).toBe(3)
+  })
+
+  test.each([
+    [{ publicAddresses: ['not an address'] }],
+    [{ publicAddresses: '192.0.2.1' }],
+    [{ cnameTarget: 'with space' }],
+    [{ unknown: 1 }],
+  ])('refuse %j', async (payload) => {
+    expect((await change(payload)).json().code).toBe('INVALID_INPUT')
+  })
+
+  test('a stored value that does not fit has its default', async () => {
+    await rig.db.setting.create({ data: { key: 'supportContact', value: { from: 'another version' } } })
+    expect((await readPlatformSettings(rig.db)).supportContact).toBeNull()
+  })
+})
