@@ -131,10 +131,10 @@ async function initialise(launch: readonly string[], binaries: Binaries, pgdata:
     await run(command as string, args)
   } catch (cause) {
     rmSync(pgdata, { recursive: true, force: true })
-    const reason = String((cause as { stderr?: string }).stderr ?? cause)
+    const words = String((cause as { stderr?: string }).stderr ?? cause)
       .trim()
       .split('\n')
-      .pop()
+    const reason = words.find((line) => /FATAL|PANIC|error:|could not/.test(line)) ?? words.at(-1)
     throw new PostgresError(`cannot prepare the database in ${pgdata}: ${reason}`, { cause })
   }
 }

@@ -98,6 +98,6 @@ export function run(
       const code = typeof error?.code === 'number' ? error.code : error === null ? 0 : -1
       resolve({ code, stdout, stderr })
     })
-    child.stdin?.end(input)
+    child.stdin?.on('error', () => undefined).end(input)
   })
 }
