@@ -55,7 +55,6 @@ import { releaseRoutes } from './control/sites/release-routes.ts'
 import { createReleaseService } from './control/sites/release-service.ts'
 import { siteRoutes } from './control/sites/routes.ts'
 import { createSiteService, ensurePanelSite } from './control/sites/service.ts'
-import { planLimits } from './control/tenants/limits.ts'
 import { memberRoutes } from './control/tenants/member-routes.ts'
 import { createMemberService } from './control/tenants/members.ts'
 import { tenantRoutes } from './control/tenants/routes.ts'
@@ -222,8 +221,8 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
       settingsRoutes(createSettingsService(db)),
       eventRoutes(createEventHistory(db), streams),
       edgeRoutes(createEdgeService({ db })),
-      siteRoutes(createSiteService({ db, reach, limits: planLimits })),
-      releaseRoutes(createReleaseService({ db, blobs, compress: createCompressor(), limits: planLimits })),
+      siteRoutes(createSiteService({ db, reach })),
+      releaseRoutes(createReleaseService({ db, blobs, compress: createCompressor() })),
       addressRoutes(createAddressService({ db, machine: thisMachine })),
       hostnameRoutes(createHostnameService(hostnameDeps)),
       domainRoutes(createDomainService(hostnameDeps)),

@@ -67,7 +67,10 @@ export async function serveRoutes(
       const name = credential.kind === 'token' ? credential.token.slice(3) : ''
       const caller = callers.find((item) => item === name)
       if (caller === undefined) throw new AppError('UNAUTHENTICATED', 'unknown')
-      return actors[caller]
+      const actor = actors[caller]
+      if (actor.kind !== 'user') return actor
+      const suspended = await db.tenant.findMany({ where: { state: 'suspended' }, select: { id: true } })
+      return { ...actor, suspended: new Set(suspended.map(({ id }) => id)) }
     },
     routes,
     webFolder: null,

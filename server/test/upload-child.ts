@@ -13,7 +13,6 @@ const releases = createReleaseService({
   db,
   blobs: createBlobStore(blobFolder),
   compress: createCompressor(),
-  limits: async () => ({ maxReleaseBytes: null }),
 })
 await releases.create(system, siteId, { body: createReadStream(archive), announcedBytes: null }, true)
 await db.$disconnect()

@@ -6,14 +6,13 @@ import { type Db, type Tx, write } from '../db.ts'
 import { AppError, notFound } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
 import { type Page, type Paged, paged, type WriteOptions } from '../schema.ts'
-import { mayChange } from './access.ts'
+import { planLimits } from '../tenants/limits.ts'
 import { type BlobStore, storageError } from './blobs.ts'
 import type { Compressor } from './compress.ts'
 import { prepareContent, type ReleaseContent } from './content.ts'
 import { createKeyedLimiter, createLimiter } from './limit.ts'
 import { readManifest } from './manifests.ts'
 import type { Release } from './schema.ts'
-import type { SiteLimits } from './service.ts'
 import {
   deleteRelease,
   findRelease,
@@ -47,7 +46,6 @@ export type ReleaseServiceDeps = {
   readonly db: Db
   readonly blobs: BlobStore
   readonly compress: Compressor
-  readonly limits: (tx: Tx, tenantId: string) => Promise<Pick<SiteLimits, 'maxReleaseBytes'>>
 }
 
 /** Releases: the versions of a static site's content. All methods throw `AppError` and check access first. */
@@ -76,16 +74,15 @@ export function createReleaseService(deps: ReleaseServiceDeps) {
 
   /** Stores the content of an archive; nothing of it is left when this throws. */
   const storeContent = async (upload: Upload, site: SiteRow): Promise<ReleaseContent> => {
-    const { maxReleaseBytes } = await deps.limits(db, site.tenantId)
-    const planBytes = maxReleaseBytes === null ? null : Number(maxReleaseBytes)
+    const { maxReleaseBytes } = await write(db, {}, (tx) => planLimits(tx, site.tenantId))
     await using staging = await blobs.stage()
     const archive = join(staging.folder, 'archive')
     const signal = AbortSignal.timeout(UPLOAD_MS)
-    await receiveUpload(upload, archive, planBytes ?? DEFAULT_UPLOAD_BYTES, signal).catch((error: unknown) => {
+    await receiveUpload(upload, archive, maxReleaseBytes ?? DEFAULT_UPLOAD_BYTES, signal).catch((error: unknown) => {
       throw signal.aborted ? tooSlow('INVALID_INPUT', 'The upload took', UPLOAD_MS, error) : error
     })
     return await unpackSlot(async () => {
-      const content = await unpack(archive, staging, site, planBytes ?? DEFAULT_CONTENT_BYTES)
+      const content = await unpack(archive, staging, site, maxReleaseBytes ?? DEFAULT_CONTENT_BYTES)
       await staging.commit()
       return content
     })
@@ -98,7 +95,7 @@ export function createReleaseService(deps: ReleaseServiceDeps) {
      */
     async create(actor: Actor, siteId: string, upload: Upload, activate: boolean): Promise<Release> {
       const site = await accessible(db, actor, siteId, 'member')
-      checkStatic(actor, site)
+      checkStatic(site)
       const content = await uploadSlot(site.tenantId, () => storeContent(upload, site)).catch((error: unknown) => {
         throw storageError(error)
       })
@@ -106,7 +103,7 @@ export function createReleaseService(deps: ReleaseServiceDeps) {
       const release = await write(db, {}, async (tx) => {
         const locked = await lockSite(tx, siteId)
         if (locked === null) throw notFound('site')
-        checkStatic(actor, locked)
+        checkStatic(locked)
         const createdById = actor.kind === 'user' ? actor.userId : null
         const row = await insertRelease(tx, { siteId, createdById, ...content })
         await releaseEvent(tx, actor, locked, row, 'release.created')
@@ -132,7 +129,7 @@ export function createReleaseService(deps: ReleaseServiceDeps) {
     async activate(actor: Actor, siteId: string, id: string, options: WriteOptions): Promise<Release> {
       await accessible(db, actor, siteId, 'member')
       return write(db, options, async (tx) => {
-        const [site, row] = await lockRelease(tx, actor, siteId, id)
+        const [site, row] = await lockRelease(tx, siteId, id)
         if (site.activeReleaseId === id) return releaseView(row, id)
         return activateRow(tx, actor, site, row)
       })
@@ -142,7 +139,7 @@ export function createReleaseService(deps: ReleaseServiceDeps) {
     async remove(actor: Actor, siteId: string, id: string, options: WriteOptions): Promise<void> {
       await accessible(db, actor, siteId, 'member')
       await write(db, options, async (tx) => {
-        const [site, row] = await lockRelease(tx, actor, siteId, id)
+        const [site, row] = await lockRelease(tx, siteId, id)
         if (site.activeReleaseId === id) {
           throw new AppError(
             'IN_USE',
@@ -164,17 +161,15 @@ async function accessible(db: Db, actor: Actor, siteId: string, role: 'viewer' |
   return site
 }
 
-function checkStatic(actor: Actor, site: SiteRow): void {
-  mayChange(actor, site.tenant.state)
+function checkStatic(site: SiteRow): void {
   if (site.kind === 'static') return
   throw new AppError('CONFLICT', `Only a static site takes uploads; "${site.name}" is a ${site.kind}.`)
 }
 
-async function lockRelease(tx: Tx, actor: Actor, siteId: string, id: string): Promise<[SiteRow, ReleaseRow]> {
+async function lockRelease(tx: Tx, siteId: string, id: string): Promise<[SiteRow, ReleaseRow]> {
   const site = await lockSite(tx, siteId)
   const row = await findRelease(tx, siteId, id)
   if (site === null || row === null) throw notFound('release')
-  mayChange(actor, site.tenant.state)
   return [site, row]
 }
 

@@ -35,7 +35,6 @@ let api: ServedApi
 let blobs: BlobStore
 let stage: BlobStore['stage']
 let siteId: string
-let maxReleaseBytes: number | null
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'nameplate-releases-'))
@@ -43,12 +42,10 @@ beforeEach(async () => {
   hosting = await createHosting(database.db)
   blobs = createBlobStore(join(folder, 'blobs'))
   stage = blobs.stage
-  maxReleaseBytes = null
   const service = createReleaseService({
     db: database.db,
     blobs: { ...blobs, stage: () => stage() },
     compress: createCompressor(),
-    limits: async () => ({ maxReleaseBytes }),
   })
   api = await serveRoutes(database.db, hosting.actors, [releaseRoutes(service)])
   const site = await database.db.site.create({ data: { tenantId: hosting.tenantId, name: 'www', kind: 'static' } })
@@ -218,7 +215,8 @@ describe('what is refused leaves nothing behind', () => {
   })
 
   test('larger than the plan allows: announced, not announced, and unpacked', async () => {
-    maxReleaseBytes = 100_000
+    const plan = await database.db.plan.create({ data: { name: 'small', maxReleaseBytes: 100_000 } })
+    await database.db.tenant.update({ where: { id: hosting.tenantId }, data: { planId: plan.id } })
     const large = zipOf([{ name: 'a', content: Buffer.alloc(200_000, 'x'), method: 0 }])
     expect(await upload(large)).toMatchObject({ status: 413, body: { code: 'PAYLOAD_TOO_LARGE' } })
     expect(await sendChunked(large)).toMatchObject({ status: 413, body: { code: 'PAYLOAD_TOO_LARGE' } })

@@ -9,14 +9,11 @@ import { createSiteService, ensurePanelSite } from './service.ts'
 let database: TestDatabase
 let hosting: Hosting
 let api: ServedApi
-let maxSites: number | null
 
 beforeEach(async () => {
   database = await createTestDatabase()
   hosting = await createHosting(database.db)
-  maxSites = null
-  const limits = async () => ({ maxSites, maxReleaseBytes: null })
-  const service = createSiteService({ db: database.db, reach: createReach([]), limits })
+  const service = createSiteService({ db: database.db, reach: createReach([]) })
   api = await serveRoutes(database.db, hosting.actors, [siteRoutes(service)])
 })
 afterEach(async () => {
@@ -115,7 +112,8 @@ test('a name is unique within a customer, not between customers', async () => {
 })
 
 test('the plan limits how many, also for many at once; a dry run counts and leaves nothing', async () => {
-  maxSites = 3
+  const plan = await database.db.plan.create({ data: { name: 'small', maxSites: 3 } })
+  await database.db.tenant.update({ where: { id: hosting.tenantId }, data: { planId: plan.id } })
   expect((await post({ name: 'dry', kind: 'static' }, '?dryRun=true')).status).toBe(201)
   expect(await database.db.site.count()).toBe(0)
   expect(await database.db.event.count()).toBe(0)

@@ -4,7 +4,7 @@ import { type Db, isForeignKeyViolation, isUniqueViolation, type Tx, write } fro
 import { AppError, notFound } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
 import { type Paged, paged, type WriteOptions } from '../schema.ts'
-import { mayChange } from './access.ts'
+import { planLimits } from '../tenants/limits.ts'
 import type { NewSiteInput, Site, SiteChangeInput, SiteListFilter } from './schema.ts'
 import { siteContent } from './site-rules.ts'
 import {
@@ -13,7 +13,6 @@ import {
   deleteSite,
   findPanelSite,
   findSite,
-  findTenantState,
   insertSite,
   listSites,
   lockSite,
@@ -22,22 +21,18 @@ import {
 } from './store.ts'
 import { contentOf, siteView } from './views.ts'
 
-/** What a plan allows a tenant; null: no limit. */
-export type SiteLimits = { readonly maxSites: number | null; readonly maxReleaseBytes: number | bigint | null }
-
 /** What the sites service needs. */
 export type SiteServiceDeps = {
   readonly db: Db
+  /** Judges upstreams that are literal addresses. */
   readonly reach: Reach
-  readonly limits: (tx: Tx, tenantId: string) => Promise<SiteLimits>
 }
 
 /** Sites: what is served. All methods throw `AppError` and check access first. */
 export type SiteService = ReturnType<typeof createSiteService>
 
 /** Makes the service. */
-export function createSiteService(deps: SiteServiceDeps) {
-  const { db, reach } = deps
+export function createSiteService({ db, reach }: SiteServiceDeps) {
   return {
     async list(actor: Actor, filter: SiteListFilter): Promise<Paged<Site>> {
       const tenants = visibleTenants(actor)
@@ -54,7 +49,7 @@ export function createSiteService(deps: SiteServiceDeps) {
       const name = siteName(input.name)
       const content = siteContent(input.kind, input, reach)
       return write(db, options, async (tx) => {
-        await checkPlace(deps, tx, actor, tenantId)
+        await checkPlace(tx, tenantId)
         const row = await insertSite(tx, { tenantId, name, kind: input.kind, ...content }).catch(explain(name))
         await siteEvent(tx, actor, row, 'site.created', { kind: row.kind })
         return siteView(row)
@@ -65,7 +60,7 @@ export function createSiteService(deps: SiteServiceDeps) {
       const seen = await accessible(db, actor, id, 'member')
       if (input.state !== undefined) requireAdmin(actor)
       return write(db, options, async (tx) => {
-        const row = changeable(actor, await lockSite(tx, seen.id))
+        const row = changeable(await lockSite(tx, seen.id))
         const { state, name } = input
         const change = {
           ...(state === undefined ? {} : { state }),
@@ -81,7 +76,7 @@ export function createSiteService(deps: SiteServiceDeps) {
     async remove(actor: Actor, id: string, options: WriteOptions): Promise<void> {
       await accessible(db, actor, id, 'member')
       await write(db, options, async (tx) => {
-        const row = changeable(actor, await lockSite(tx, id))
+        const row = changeable(await lockSite(tx, id))
         await refuseUsed(tx, row)
         await deleteSite(tx, id).catch((error: unknown) => {
           throw isForeignKeyViolation(error) ? inUse('Something points at this site since just now.') : error
@@ -121,20 +116,16 @@ async function accessible(db: Db, actor: Actor, id: string, role: 'viewer' | 'me
   return row
 }
 
-function changeable(actor: Actor, row: SiteRow | null): SiteRow {
+function changeable(row: SiteRow | null): SiteRow {
   if (row === null) throw notFound('site')
-  mayChange(actor, row.tenant.state)
   if (!row.isPanel) return row
   throw new AppError('CONFLICT', 'This site is the panel itself. It is set by NAMEPLATE_PANEL_HOSTNAME alone.')
 }
 
-async function checkPlace(deps: SiteServiceDeps, tx: Tx, actor: Actor, tenantId: string): Promise<void> {
-  const count = await countSites(tx, tenantId)
-  const state = await findTenantState(tx, tenantId)
-  if (state === null) throw notFound('customer')
-  mayChange(actor, state)
-  const { maxSites } = await deps.limits(tx, tenantId)
-  if (maxSites === null || count < maxSites) return
+/** `planLimits` locks the tenant, so of two that take the last place at once one waits and is refused. */
+async function checkPlace(tx: Tx, tenantId: string): Promise<void> {
+  const { maxSites } = await planLimits(tx, tenantId)
+  if (maxSites === null || (await countSites(tx, tenantId)) < maxSites) return
   throw new AppError(
     'LIMIT_REACHED',
     `The plan allows ${maxSites} sites. Delete one that is not needed, or ask for a larger plan.`,

@@ -7,7 +7,7 @@ import type { SiteContent } from './site-rules.ts'
 
 /** The only writer of the tables `site` and `release`. */
 
-const siteInclude = { activeRelease: true, tenant: { select: { state: true } } } as const satisfies Prisma.SiteInclude
+const siteInclude = { activeRelease: true } as const satisfies Prisma.SiteInclude
 
 /** A site with what its view and its rules need. */
 export type SiteRow = Prisma.SiteGetPayload<{ include: typeof siteInclude }>
@@ -36,16 +36,9 @@ export function listSites(db: Db, tenants: 'all' | readonly string[], filter: Si
   return db.site.findMany({ where, include: siteInclude, ...pageArguments(filter) })
 }
 
-/** How many sites a tenant has. Locks the tenant's row, so that two creates cannot both take the last place. */
-export async function countSites(tx: Tx, tenantId: string): Promise<number> {
-  await tx.$queryRaw`select 1 from tenant where id = ${tenantId}::uuid for update`
+/** How many sites a tenant has. */
+export function countSites(tx: Tx, tenantId: string): Promise<number> {
   return tx.site.count({ where: { tenantId } })
-}
-
-/** The state of a tenant, or null where there is none. */
-export async function findTenantState(tx: Tx, tenantId: string): Promise<'active' | 'suspended' | null> {
-  const tenant = await tx.tenant.findUnique({ where: { id: tenantId }, select: { state: true } })
-  return tenant?.state ?? null
 }
 
 /** A new site. Unique violation: the name is taken in this tenant. */
