@@ -118,43 +118,6 @@ describe.each(runtimes)('abuse on %s', (runtime) => {
     await stillServes()
   })
 
-  test('clients that are slow with their request are closed; no byte they send buys time', {
-    timeout: 90_000,
-  }, async () => {
-    const drip = async (start: string, piece: string): Promise<string> => {
-      const socket = await openRaw(target())
-      const answer = readAll(socket)
-      socket.write(start)
-      const timer = setInterval(() => socket.write(piece), 500)
-      return answer.finally(() => clearInterval(timer))
-    }
-    const whole = `GET / HTTP/1.1\r\n${host}\r\n`
-    const kept = async (after: string): Promise<string> => {
-      const socket = await openRaw(target())
-      const answer = readAll(socket)
-      socket.write(whole)
-      await readAll(socket, (text) => text.includes('reached'))
-      socket.write(after)
-      return answer
-    }
-    const silentHttp2 = async (): Promise<void> => {
-      const session = openHttp2({ port: rig.httpsPort, host: 'a.example.com' })
-      const closed = new Promise<void>((resolve) => session.once('close', resolve))
-      await requestOn(session, { ':path': '/', ':authority': 'a.example.com' })
-      await closed
-    }
-    await Promise.all([
-      readAll(await openRaw(target())),
-      readAll(await openRaw({ port: rig.httpPort })),
-      drip('GET / HTTP/1.1\r\n', 'X: y\r\n'),
-      drip(`POST / HTTP/1.1\r\n${host}Content-Length: 100000\r\n\r\n`, ''),
-      kept(''),
-      kept('GET / HT'),
-      silentHttp2(),
-    ])
-    await stillServes()
-  })
-
   test('HTTP/2: more streams than allowed are refused, those that are allowed are answered', async () => {
     const session = openHttp2({ port: rig.httpsPort, host: 'f.example.com' })
     await new Promise((resolve) => session.once('remoteSettings', resolve))

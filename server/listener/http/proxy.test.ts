@@ -467,16 +467,4 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
     expect((await get()).status).toBe(200)
     await closed
   })
-
-  test('an upstream that never answers is 504', { timeout: 90_000 }, async () => {
-    const { url } = await use(startRaw(() => undefined))
-    await publish(url)
-    const socket = await openRaw({ port: rig.httpsPort, serverName: 'p.example.com' })
-    const statusLine = new Promise<string>((resolve) =>
-      socket.once('data', (bytes) => resolve(bytes.toString('latin1'))),
-    )
-    socket.write('GET / HTTP/1.1\r\nHost: p.example.com\r\n\r\n')
-    expect(await statusLine).toMatch(/^HTTP\/1\.1 504 /)
-    socket.destroy()
-  })
 })
