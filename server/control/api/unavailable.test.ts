@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { createLog } from '../../process/log.ts'
 import { createTestDatabase } from '../../test/database.ts'
 import { onServer } from '../../test/global-setup.ts'
@@ -9,6 +9,7 @@ import { createAuthenticate } from '../auth/authenticate.ts'
 import { type Db, openDatabase } from '../db.ts'
 import { createVault } from '../vault.ts'
 import { buildApi } from './app.ts'
+import { toAppError } from './problem.ts'
 
 const log = createLog('test', 'fatal')
 
@@ -66,9 +67,11 @@ test('connections that Postgres ends are an outage, and the next call works', as
       () => null,
       (error: unknown) => error,
     )
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    const running = () =>
+      database.db.$queryRaw<unknown[]>`
+        select 1 from pg_stat_activity where state = 'active' and query like '%pg_sleep(30)%' and pid <> pg_backend_pid()`
+    await vi.waitFor(async () => expect(await running()).not.toEqual([]), { timeout: 30_000, interval: 20 })
     await onServer(database.url, kill)
-    const { toAppError } = await import('./problem.ts')
     expect(toAppError(await slow, 'x').code).toBe('UNAVAILABLE')
     expect((await app.inject({ url: '/api/v1/setup' })).statusCode).toBe(200)
   } finally {
