@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
-import type { Deadlines } from '../deadlines.ts'
+import type { Deadline, Deadlines } from '../deadlines.ts'
 import type { Connection } from './connection.ts'
 import { STALL_BYTES_PER_MS, STALL_MS } from './limits.ts'
 
@@ -58,16 +58,19 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Ex
   let isClosed = false
   let isAnswered = false
   let settle: (isSent: boolean) => void = () => {}
-  const stall = deadlines.arm(STALL_MS, () => wire.abort())
-  stall.clear()
+  let stall: Deadline | null = null
   const close = (): void => {
     if (isClosed) return
     isClosed = true
-    stall.clear()
+    stall?.clear()
     settle(false)
     for (const listener of listeners) listener()
   }
-  const expect = (bytes: number): void => stall.rearm(STALL_MS + bytes / STALL_BYTES_PER_MS)
+  const expect = (bytes: number): void => {
+    const ms = STALL_MS + bytes / STALL_BYTES_PER_MS
+    if (stall === null) stall = deadlines.arm(ms, () => wire.abort())
+    else stall.rearm(ms)
+  }
   wire.out.on('finish', close)
   wire.out.on('close', close)
   wire.out.on('error', close)
@@ -90,7 +93,7 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Ex
         expect(piece.length)
         settle = resolve
         wire.out.write(piece, (error) => {
-          if (!isClosed) stall.clear()
+          stall?.clear()
           resolve(error === null || error === undefined)
         })
       }),

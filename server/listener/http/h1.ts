@@ -24,6 +24,8 @@ export function createHttp1(deps: {
     const held = heldOf.get(socket)
     if (held === undefined || held.active >= MAX_PIPELINED) return void socket.destroy()
     held.begin()
+    // Somebody who leaves in mid-body is seen by the exchange.
+    request.on('error', () => {})
     const sent = sentBy(request, held.connection, expectsContinue, null)
     const exchange = createExchange(sent, wireOf(response, held), deps.deadlines)
     exchange.onClose(() => {
@@ -54,7 +56,7 @@ export function createHttp1(deps: {
     if (held === undefined || held.active > 0) return void socket.destroy()
     held.release()
     const sent = sentBy(request, held.connection, false, { socket, head })
-    deps.exchange(createExchange(sent, rawWire(socket), deps.deadlines))
+    deps.exchange(createExchange(sent, rawWire(socket, deps.deadlines), deps.deadlines))
   })
   return {
     accept(socket, connection, { mayUpgrade }) {
@@ -116,7 +118,8 @@ function wireOf(response: ServerResponse, held: Held): Wire {
 }
 
 /** The answer to a request for an upgrade that is not granted: the parser is gone, so the connection ends with it. */
-function rawWire(socket: Socket): Wire {
+function rawWire(socket: Socket, deadlines: Deadlines): Wire {
+  socket.once('finish', () => deadlines.arm(FAREWELL_MS, () => void socket.destroy()))
   return {
     out: socket,
     head(status, fields) {

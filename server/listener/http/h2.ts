@@ -18,6 +18,7 @@ import {
   MAX_STREAMS,
   RESET_BURST,
   RESETS_PER_SECOND,
+  UPLOAD_WINDOW_BYTES,
 } from './limits.ts'
 
 /** HTTP/2 on sockets that are handed over. */
@@ -35,7 +36,11 @@ export function createHttp2(deps: {
   const heldOf = new WeakMap<object, Held>()
   let arriving: ((session: ServerHttp2Session) => void) | null = null
   const server = createSecureServer({
-    settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEAD_BYTES, enablePush: false },
+    settings: {
+      maxConcurrentStreams: MAX_STREAMS,
+      maxHeaderListSize: MAX_HEAD_BYTES,
+      initialWindowSize: UPLOAD_WINDOW_BYTES,
+    },
     maxHeaderListPairs: MAX_HEADER_FIELDS,
     streamResetBurst: RESET_BURST,
     streamResetRate: RESETS_PER_SECOND,
@@ -64,6 +69,7 @@ export function createHttp2(deps: {
         const held = holdConnection(connection, deps.deadlines, leave)
         heldOf.set(session, held)
         deps.open.add(socket, held)
+        session.setLocalWindowSize(UPLOAD_WINDOW_BYTES)
         session.on('error', () => void socket.destroy())
       }
       socket.on('error', () => void socket.destroy())

@@ -34,6 +34,8 @@ export const MAX_STREAMS = 128
 /** Resets by the client: a burst, and then so many a second (CVE-2023-44487). */
 export const RESET_BURST = 500
 export const RESETS_PER_SECOND = 50
+/** What an HTTP/2 client may send ahead, on one stream and on the connection: 5 MB/s at 50 ms. */
+export const UPLOAD_WINDOW_BYTES = 256 * 1024
 /** Upstream connections of one site in one worker. */
 export const MAX_UPSTREAM_SOCKETS = 256
 

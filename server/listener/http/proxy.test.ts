@@ -209,6 +209,10 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
         'gives length and chunks',
         (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'),
       ],
+      [
+        'codes its answer',
+        (socket) => socket.end('HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n'),
+      ],
       ['has an endless head', (socket) => socket.end(`HTTP/1.1 200 OK\r\nX: ${'y'.repeat(100_000)}\r\n\r\n`)],
       [
         'switches protocols unasked',

@@ -135,6 +135,9 @@ async function relay(
 ): Promise<void> {
   try {
     onPiece()
+    // A coding that we cannot take off would reach the visitor without its label.
+    if ((response.headers['transfer-encoding'] ?? 'chunked').toLowerCase() !== 'chunked')
+      throw new Error('unknown coding')
     exchange.respond(response.statusCode ?? 502, visitorFields(response.rawHeaders))
     for await (const piece of response) {
       onPiece()
