@@ -1,7 +1,8 @@
 import type { Tx } from '../db.ts'
+import { recordEvent } from '../events/record.ts'
 import { type DomainRow, findDomain, keepProof, lapseProofs, lockRegistrable, setDomainCheck } from './domain-store.ts'
 import { type Evidence, isUnanswered, missingProblem, type Search, type Target } from './evidence.ts'
-import { type CheckOutcome, hostnamesOf, saveOutcome } from './hostname-store.ts'
+import { hostnamesOf, saveOutcome, saveSeen } from './hostname-store.ts'
 import { claimOf, coveringProof, provingNames } from './proof.ts'
 import { hasLapsed, nextPendingCheck, nextVerifiedCheck, standingSince } from './schedule.ts'
 import { type CertificateHooks, hostnameEvent, moveDomain, settleDomain } from './settle.ts'
@@ -33,11 +34,7 @@ export async function applyEvidence(
   const domain = await findDomain(tx, domainId)
   if (domain === null) return
   await settleDomain(tx, hooks, domain, now)
-  const targets = new Map(search.targets.map((target) => [target.id, target]))
-  for (const row of await hostnamesOf(tx, domainId, [...targets.keys()])) {
-    const target = targets.get(row.id)
-    if (target !== undefined) await conclude(tx, row, target, { search, evidence, domain, now })
-  }
+  await concludeHostnames(tx, { search, evidence, domain, now })
   if (search.isDomainDue) await concludeDomain(tx, domain, evidence, now)
   await lapseDomain(tx, domainId)
 }
@@ -53,16 +50,27 @@ async function keepSeen(tx: Tx, domainId: string, search: Search, evidence: Evid
     if (evidence.http.get(name)?.reason === null) await keepProof(tx, domainId, name, 'http', now)
 }
 
-async function conclude(tx: Tx, row: Row, target: Target, judged: Judged): Promise<void> {
+/** Names that are proven by this evidence are written at once; a domain may have hundreds. */
+async function concludeHostnames(tx: Tx, judged: Judged): Promise<void> {
   const { search, evidence, domain, now } = judged
-  const seen = coveringProof(claimOf(row.name, domain.name), domain.proofs, search.foreign, evidence.startedAt)
-  if (row.ownershipState !== 'verified') return concludeOpen(tx, row, target, judged)
-  if (seen !== undefined) return saveOutcome(tx, row.id, { ...standing(now), checkFailures: 0 })
-  if (isUnanswered(search, target, evidence)) {
-    const problem = missingProblem(search, target, evidence)
-    return saveOutcome(tx, row.id, { checkedAt: now, checkDueAt: later(now, UNANSWERED_RETRY_MS), problem })
+  const targets = new Map(search.targets.map((target) => [target.id, target]))
+  const seen: string[] = []
+  for (const row of await hostnamesOf(tx, domain.id, [...targets.keys()])) {
+    const target = targets.get(row.id)
+    if (target === undefined) continue
+    const proof = coveringProof(claimOf(row.name, domain.name), domain.proofs, search.foreign, evidence.startedAt)
+    if (row.ownershipState !== 'verified') await concludeOpen(tx, row, target, judged)
+    else if (proof !== undefined) seen.push(row.id)
+    else if (isUnanswered(search, target, evidence)) await concludeUnanswered(tx, row, target, judged)
+    else await concludeMissing(tx, row, target, judged)
   }
-  return concludeMissing(tx, row, target, judged)
+  await saveSeen(tx, seen, now, nextVerifiedCheck(now, Math.random()))
+}
+
+/** No answer says nothing about a verified name. */
+async function concludeUnanswered(tx: Tx, row: Row, target: Target, { search, evidence, now }: Judged): Promise<void> {
+  const problem = missingProblem(search, target, evidence)
+  await saveOutcome(tx, row.id, { checkedAt: now, checkDueAt: later(now, UNANSWERED_RETRY_MS), problem })
 }
 
 /** A dispute whose proof still stands was concluded when the domain was settled; one without is a mere claim again. */
@@ -97,7 +105,7 @@ async function concludeMissing(tx: Tx, row: Row, target: Target, judged: Judged)
   })
   if (!isOver) return
   await lapseProofs(tx, domain.id, names, now)
-  await hostnameEvent(tx, row, 'hostname.lapsed')
+  await recordEvent(tx, hostnameEvent(row, 'hostname.lapsed'))
 }
 
 async function concludeDomain(tx: Tx, domain: DomainRow, evidence: Evidence, now: Date): Promise<void> {
@@ -121,10 +129,6 @@ async function lapseDomain(tx: Tx, domainId: string): Promise<void> {
     ({ name, method, lapsedAt }) => name === domain.name && method === 'txt' && lapsedAt === null,
   )
   if (!isProven) await moveDomain(tx, domain, 'lapsed')
-}
-
-function standing(now: Date): CheckOutcome {
-  return { checkedAt: now, checkDueAt: nextVerifiedCheck(now, Math.random()), problem: null }
 }
 
 function seenTime(proof: { readonly checkedAt: Date }): number {

@@ -140,3 +140,26 @@ export async function saveOutcome(tx: Tx, id: string, outcome: CheckOutcome): Pr
     data: { ...columns, checkProblem: problem === null ? Prisma.DbNull : { ...problem } },
   })
 }
+
+/** Sets claims verified that a proof covers. Another tenant's verified row of such a name violates the unique index. */
+export async function saveVerified(tx: Tx, ids: readonly string[], now: Date, nextCheck: Date): Promise<void> {
+  await tx.hostname.updateMany({
+    where: { id: { in: [...ids] } },
+    data: {
+      ownershipState: 'verified',
+      verifiedAt: now,
+      checkedAt: now,
+      checkDueAt: nextCheck,
+      checkFailures: 0,
+      checkProblem: Prisma.DbNull,
+    },
+  })
+}
+
+/** Keeps that the proof of verified hostnames was seen again. */
+export async function saveSeen(tx: Tx, ids: readonly string[], now: Date, nextCheck: Date): Promise<void> {
+  await tx.hostname.updateMany({
+    where: { id: { in: [...ids] } },
+    data: { checkedAt: now, checkDueAt: nextCheck, checkFailures: 0, checkProblem: Prisma.DbNull },
+  })
+}

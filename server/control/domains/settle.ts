@@ -1,7 +1,7 @@
 import { hint, type Tx } from '../db.ts'
-import { recordEvent } from '../events/record.ts'
+import { type NewEvent, recordEvent, recordEvents } from '../events/record.ts'
 import { type DomainRow, domainHolders, type ForeignProof, foreignProofs, setDomainState } from './domain-store.ts'
-import { hostnameHolders, openClaims, type StoredProblem, saveOutcome } from './hostname-store.ts'
+import { hostnameHolders, openClaims, type StoredProblem, saveOutcome, saveVerified } from './hostname-store.ts'
 import { claimOf, coveringProof, namesAbove } from './proof.ts'
 import { nextPendingCheck, nextVerifiedCheck, standingSince } from './schedule.ts'
 
@@ -42,15 +42,17 @@ export async function settleDomain(tx: Tx, hooks: CertificateHooks, domain: Doma
     domain.tenantId,
     covered.map(({ name }) => name),
   )
+  const won: Claimed[] = []
   for (const row of covered) {
     const others = holders.filter(({ name }) => name === row.name)
     if (others.some(({ ownershipState }) => ownershipState === 'verified')) await dispute(tx, row, now)
     else {
       for (const other of others) await release(tx, hooks, other)
-      await verify(tx, hooks, row, now)
-      await announce(tx, domain.name, row, foreign)
+      won.push(row)
     }
   }
+  await verify(tx, hooks, won, now)
+  for (const row of won) await announce(tx, domain.name, row, foreign)
   await hint(tx, 'certificates')
 }
 
@@ -83,17 +85,14 @@ export async function moveDomain(
   })
 }
 
-async function verify(tx: Tx, hooks: CertificateHooks, row: Claimed, now: Date): Promise<void> {
-  await saveOutcome(tx, row.id, {
-    ownershipState: 'verified',
-    verifiedAt: now,
-    checkedAt: now,
-    checkDueAt: nextVerifiedCheck(now, Math.random()),
-    checkFailures: 0,
-    problem: null,
-  })
-  if (row.certificateId !== null) await hooks.retryCertificate(tx, row.certificateId)
-  await hostnameEvent(tx, row, 'hostname.verified')
+async function verify(tx: Tx, hooks: CertificateHooks, rows: readonly Claimed[], now: Date): Promise<void> {
+  const ids = rows.map(({ id }) => id)
+  await saveVerified(tx, ids, now, nextVerifiedCheck(now, Math.random()))
+  for (const { certificateId } of rows) if (certificateId !== null) await hooks.retryCertificate(tx, certificateId)
+  await recordEvents(
+    tx,
+    rows.map((row) => hostnameEvent(row, 'hostname.verified')),
+  )
 }
 
 async function dispute(tx: Tx, row: Claimed, now: Date): Promise<void> {
@@ -103,7 +102,7 @@ async function dispute(tx: Tx, row: Claimed, now: Date): Promise<void> {
     checkDueAt: nextPendingCheck(row.createdAt, now, Math.random()),
     problem: held,
   })
-  if (row.ownershipState !== 'disputed') await hostnameEvent(tx, row, 'hostname.disputed')
+  if (row.ownershipState !== 'disputed') await recordEvent(tx, hostnameEvent(row, 'hostname.disputed'))
 }
 
 async function release(tx: Tx, hooks: CertificateHooks, holder: Holder): Promise<void> {
@@ -118,7 +117,7 @@ async function release(tx: Tx, hooks: CertificateHooks, holder: Holder): Promise
     },
   })
   if (holder.certificateId !== null) await hooks.retireCertificate(tx, holder.certificateId)
-  await hostnameEvent(tx, holder, 'hostname.released')
+  await recordEvent(tx, hostnameEvent(holder, 'hostname.released'))
 }
 
 /** Who has proven a name above hears that somebody uses a name below it, never who. */
@@ -139,11 +138,10 @@ async function announce(tx: Tx, registrable: string, row: Claimed, foreign: read
   }
 }
 
-/** Tells the tenant of a change of a hostname's ownership. */
-export async function hostnameEvent(
-  tx: Tx,
+/** What the tenant is told of a change of a hostname's ownership. */
+export function hostnameEvent(
   row: { readonly id: string; readonly tenantId: string; readonly name: string },
   action: string,
-): Promise<void> {
-  await recordEvent(tx, { actor: 'system', tenantId: row.tenantId, action, subjectId: row.id, subjectName: row.name })
+): NewEvent {
+  return { actor: 'system', tenantId: row.tenantId, action, subjectId: row.id, subjectName: row.name }
 }

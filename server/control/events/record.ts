@@ -19,3 +19,10 @@ export async function recordEvent(tx: Tx, event: NewEvent): Promise<void> {
   await tx.event.create({ data: { ...event } })
   await hint(tx, 'events')
 }
+
+/** Writes many events of one transaction at once, in the order given. */
+export async function recordEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
+  if (events.length === 0) return
+  await tx.event.createMany({ data: events.map((event) => ({ ...event })) })
+  await hint(tx, 'events')
+}
