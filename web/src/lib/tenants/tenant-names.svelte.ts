@@ -15,7 +15,7 @@ class TenantNames {
 
   /** Whether there is anything to tell apart. */
   get isSeveral(): boolean {
-    return this.#tenants.length > 1
+    return this.choices.length > 1
   }
 
   /** The name of a tenant, or an empty text while it is not known. */
