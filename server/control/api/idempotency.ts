@@ -54,9 +54,14 @@ function keyOf(request: FastifyRequest): string | null {
   const key = request.headers['idempotency-key']
   if (key === undefined || !METHODS.has(request.method) || request.actor.kind !== 'user') return null
   if (request.routeOptions.config.takesIdempotencyKey === false || request.routeOptions.config.isPublic) return null
-  if ((request.query as { dryRun?: boolean }).dryRun === true) return null
+  if ((request.query as { dryRun?: boolean }).dryRun === true || isStream(request.body)) return null
   if (typeof key === 'string' && key.length > 0 && key.length <= MAX_KEY_CHARACTERS) return key
   throw new AppError('INVALID_INPUT', `Idempotency-Key must have 1 to ${MAX_KEY_CHARACTERS} characters.`)
+}
+
+/** The content of an upload is not here yet, so it cannot be compared. */
+function isStream(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && 'pipe' in body
 }
 
 function replay(reply: FastifyReply, taken: Exclude<Awaited<ReturnType<IdempotencyStore['take']>>, 'mine'>) {

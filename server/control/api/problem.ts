@@ -40,6 +40,8 @@ const frameworkErrors: Readonly<Record<string, readonly [ErrorCode, string]>> = 
 /** SQLSTATE classes and Prisma codes (P…) that mean: the database is not there, or too busy, right now. */
 const UNAVAILABLE =
   /^(08...|57P0[1-5]|57014|53[034]00|40001|40P01|ECONNREFUSED|ECONNRESET|ENOTFOUND|ETIMEDOUT|EPIPE|P1001|P1002|P1008|P1017|P2024|P2028|P2034)$/
+/** Data exceptions of Postgres (a NUL in a text, a number out of range) and Prisma's word for an id that is none. */
+const UNSTORABLE = /^(22...|P2023)$/
 /** Out of disk space: SQLSTATE 53100 of Postgres, or the file system's. */
 const FULL = /^(53100|ENOSPC|EDQUOT)$/
 const RETRY_SECONDS = 2
@@ -62,6 +64,8 @@ export function toAppError(error: unknown, requestId: string): AppError {
       retryAfterSeconds: RETRY_SECONDS,
     })
   if (codes.includes('P2025')) return new AppError('NOT_FOUND', 'It was deleted just now.', { cause: error })
+  if (codes.some((code) => UNSTORABLE.test(code)))
+    return new AppError('INVALID_INPUT', 'It holds a character or a number that cannot be stored.', { cause: error })
   if (isClientError(error)) return new AppError('INVALID_INPUT', 'The request cannot be read.', { cause: error })
   return new AppError('INTERNAL', `Please try again. The log has the details under request ${requestId}.`, {
     cause: error,

@@ -81,6 +81,17 @@ describe('who may call what', () => {
     expect(await rig.db.event.count()).toBe(1)
   })
 
+  test.each([
+    ['POST', '/tenants', { name: 'a\u0000b' }],
+    ['POST', '/auth/login', { email: 'a\u0000b', password: 'x' }],
+    ['PATCH', '/settings', { supportContact: 'a\u0000b' }],
+    ['GET', '/users?q=%00', null],
+  ] as const)('a character that cannot be stored is bad input: %s %s', async (method, url, payload) => {
+    const call = { method, url, ...(payload === null ? {} : { payload }) }
+    const response = await rig.as('admin').inject(call)
+    expect([response.statusCode, response.json().code]).toEqual([400, 'INVALID_INPUT'])
+  })
+
   test('the OpenAPI document is of 3.1 and lists every call of the table', async () => {
     const document = (await rig.as('guest').inject({ url: '/openapi.json' })).json()
     expect(document.openapi).toBe('3.1.0')

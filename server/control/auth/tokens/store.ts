@@ -1,19 +1,5 @@
 import type { Db, Tx } from '../../db.ts'
 import type { ApiToken, Prisma } from '../../generated/client.ts'
-import { type UserRow, userInclude } from '../user-view.ts'
-
-/** A token that can be used now, with its user who is not disabled; else null. */
-export function findLiveToken(db: Db, hash: Uint8Array<ArrayBuffer>): Promise<(ApiToken & { user: UserRow }) | null> {
-  return db.apiToken.findFirst({
-    where: {
-      hash,
-      revokedAt: null,
-      OR: [{ expiresAt: null }, { expiresAt: { gt: new Date() } }],
-      user: { disabledAt: null },
-    },
-    include: { user: { include: userInclude } },
-  })
-}
 
 /** Notes the use of a token, unless a call since `usedBefore` has. */
 export async function markTokenUsed(db: Db, id: string, usedBefore: Date): Promise<void> {
