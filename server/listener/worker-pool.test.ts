@@ -15,11 +15,14 @@ import {
 import { visit } from '../test/visit.ts'
 import { chooseRuntime } from './choose-runtime.ts'
 import { findAccount } from './edge-folder.ts'
+import { resolvePorts } from './ports.ts'
 import { selfTest } from './self-test.ts'
 import { workerLaunch } from './worker-command.ts'
 import { startWorkerPool } from './worker-pool.ts'
 
 const isRoot = process.getuid?.() === 0
+const loopback = { address: '127.0.0.1', port: 0 }
+const noOrphans = { hold: () => false }
 const silent = createLog('test', 'silent')
 const wait = { timeout: 30_000 }
 
@@ -155,6 +158,31 @@ describe.each(runtimes)('one worker on %s', (runtime) => {
     await expect(failing).rejects.toThrow(new RegExp(`cannot listen on 127\\.0\\.0\\.1 port ${port}`))
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow()
     foreign.close()
+    await rig.close()
+  })
+
+  test('holds no more connections than its descriptors allow, and serves again afterwards', async () => {
+    const rig = await startRig({ runtime })
+    const plain = workerLaunch(runtime, null)
+    if (plain === null) throw new Error('not installed')
+    const limit = ['-c', 'ulimit -n 500; exec "$0" "$@"', plain.command, ...plain.args]
+    const launch = { ...plain, command: 'sh', args: limit }
+    const [https = []] = await resolvePorts([{ listen: [loopback], port: 0, fallback: 0, setting: 'test' }], noOrphans)
+    const message = { ...rig.message, http: [], https }
+    const pool = await startWorkerPool({ launch, count: 1, message, log: silent, onWorkers: () => undefined })
+    const port = https[0]?.port ?? 0
+    let closed = 0
+    const idle = Array.from({ length: 400 }, () => {
+      const socket = net.connect({ port, host: '127.0.0.1' })
+      socket.on('error', () => undefined)
+      socket.once('close', () => (closed += 1))
+      return socket
+    })
+    // (500 - 200) / 2 stay, until the deadline of the hello ends them too.
+    await expect.poll(() => closed, wait).toBeGreaterThanOrEqual(250)
+    await expect.poll(() => closed, wait).toBe(idle.length)
+    expect((await visit({ port, serverName: 'shop.example', ca: authority.caPem })).body).toBe('shop')
+    await pool.drain()
     await rig.close()
   })
 

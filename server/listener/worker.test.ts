@@ -282,17 +282,31 @@ describe.each(runtimes)('a worker on %s', (runtime) => {
       through.close()
     })
 
-    test('a hello that does not come to its end is cut off, however it trickles', async () => {
+    test('a hello or a handshake that does not come to its end is cut off, however it trickles', async () => {
       const half = Buffer.of(22, 3, 1, 2, 0, 1, 0, 1, 0xfc)
-      const silent = sendRaw(rig.httpsPort, [half])
       const slow = net.connect({ port: rig.httpsPort, host: '127.0.0.1' })
       slow.on('error', () => undefined)
       await once(slow, 'connect')
       slow.write(half)
       const timer = setInterval(() => slow.write(Buffer.of(0)), 200)
-      await Promise.all([silent, once(slow, 'close')])
+      const halfway = net.createServer((client) => {
+        const server = net.connect({ port: rig.httpsPort, host: '127.0.0.1' })
+        server.pipe(client)
+        client.on('error', () => undefined)
+        server.on('error', () => undefined)
+        // The hello passes, and nothing after it.
+        client.once('data', (hello: Buffer) => server.write(hello))
+      })
+      halfway.listen(0, '127.0.0.1')
+      await once(halfway, 'listening')
+      const { port } = halfway.address() as net.AddressInfo
+      const client = tls.connect({ port, host: '127.0.0.1', servername: 'shop.example', ca: authority.caPem })
+      client.on('error', () => undefined)
+      client.resume()
+      await Promise.all([sendRaw(rig.httpsPort, [half]), once(slow, 'close'), once(client, 'close')])
       clearInterval(timer)
-      expect(slow.closed).toBe(true)
+      halfway.close()
+      expect([slow.closed, client.closed]).toEqual([true, true])
     })
 
     test('nothing that is sent ends the worker, and no connection is left', async () => {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { createReach } from '../contract/reach.ts'
 import { createContexts } from './contexts.ts'
@@ -18,7 +18,7 @@ const MAX_CONNECTIONS = 9_000
 /** Descriptors that are no connections: listeners, records, blobs, upstreams of proxied requests. */
 const RESERVED_DESCRIPTORS = 200
 const BACKLOG = 4_096
-const STATUS_EVERY_MS = 5_000
+const STATUS_EVERY_MS = 1_000
 /** How often a worker whose supervisor was killed looks whether a successor has taken over. */
 const SUCCESSOR_CHECK_MS = 250
 /** After this a draining worker ends with the connections that are left. */
@@ -65,14 +65,15 @@ function fail(error: Error): void {
   process.stdout.write(`${JSON.stringify({ type: 'failed', message: error.message })}\n`, () => process.exit(1))
 }
 
-/** The supervisor is gone: go on serving until the workers of another one have the ports. */
+/** The supervisor is gone: go on serving until the workers of another one have the ports, or none can come. */
 function watchForSuccessor(): void {
   if (start === null) process.exit(0)
   const { edgeFolder, generation } = start
   const timer = setInterval(() => {
-    if (takenGeneration(edgeFolder) <= generation) return
+    const isGone = !existsSync(edgeFolder)
+    if (!isGone && takenGeneration(edgeFolder) <= generation) return
     clearInterval(timer)
-    workerLog('info', 'another supervisor has taken over; ending')
+    workerLog('info', isGone ? 'the data directory is gone; ending' : 'another supervisor has taken over; ending')
     if (worker === null) process.exit(0)
     else worker.drain()
   }, SUCCESSOR_CHECK_MS)
@@ -95,6 +96,7 @@ async function run(message: StartMessage): Promise<void> {
     reach: createReach(message.outboundAllow),
     deadlines,
     httpsPort: message.https[0]?.port ?? 443,
+    report: (error) => workerLog('error', 'a request failed', { err: String((error as Error)?.stack ?? error) }),
   })
   const door = createFrontDoor({
     reader,

@@ -1,0 +1,283 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { ServingRecord } from './contract/records.ts'
+import { sealTo } from './contract/sealing.ts'
+import { prepareEdgeFolder } from './listener/edge-folder.ts'
+import { openEdgeStore } from './listener/edge-store.ts'
+import type { ListenerReady } from './process/start.ts'
+import { createTestAuthority, type TestAuthority, type TestCertificate } from './test/certificates.ts'
+import { nameRecord, runtimes, siteRecord } from './test/listener-rig.ts'
+import { descendants, killTree } from './test/process-tree.ts'
+import { visit } from './test/visit.ts'
+
+const isRoot = process.getuid?.() === 0
+const wait = { timeout: 40_000, interval: 50 }
+const file = fileURLToPath(new URL('listener.ts', import.meta.url))
+
+let authority: TestAuthority
+let shop: TestCertificate
+
+beforeAll(async () => {
+  authority = await createTestAuthority()
+  shop = await authority.issue(['shop.example'])
+})
+
+/** A data plane as its parent would start it. */
+type Listener = {
+  readonly child: ChildProcess
+  readonly ready: Promise<ListenerReady>
+  readonly ended: Promise<number | null>
+  readonly errors: () => string
+}
+
+const cleanUps: (() => void | Promise<void>)[] = []
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp()
+})
+
+/** An installation with one site on its disk, and settings of its own. */
+function makeInstallation(env: NodeJS.ProcessEnv = {}) {
+  const dataDir = mkdtempSync(join(tmpdir(), 'nameplate-listener-'))
+  cleanUps.push(() => rmSync(dataDir, { recursive: true, force: true }))
+  const edge = prepareEdgeFolder(dataDir, null)
+  const store = openEdgeStore(edge.path)
+  const sealedKey = sealTo(edge.identity.keyPair.publicKey, Buffer.from(shop.privateKeyPem), shop.fingerprint)
+  const { chainPem, names, notAfter } = shop
+  const records = [
+    {
+      kind: 'certificate',
+      key: shop.fingerprint,
+      payload: { chainPem, names, notAfter, sealedKey: sealedKey.toString('base64') },
+    },
+    siteRecord('shop', { kind: 'redirect', redirectTo: 'https://else.example/' }),
+    nameRecord('shop.example', 'shop', shop),
+  ]
+  store.apply(
+    records.map((record) => ({ ...record, revision: 1 }) as ServingRecord),
+    1,
+  )
+  store.close()
+  const port = randomInt(10_000, 31_000)
+  return {
+    dataDir,
+    edge,
+    port,
+    env: {
+      PATH: process.env.PATH,
+      NAMEPLATE_DATA_DIR: dataDir,
+      NAMEPLATE_HTTPS_LISTEN: `127.0.0.1:${port}`,
+      NAMEPLATE_HTTP_LISTEN: `127.0.0.1:${port + 1}`,
+      NAMEPLATE_WORKERS: '2',
+      NAMEPLATE_LOG_LEVEL: 'error',
+      ...env,
+    },
+  }
+}
+
+function startListener(env: NodeJS.ProcessEnv): Listener {
+  const child = fork(file, { env, execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  let errors = ''
+  child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+  const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
+  const ready = new Promise<ListenerReady>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as ListenerReady))
+    void ended.then((code) => reject(new Error(`ended with ${code}: ${errors}`)))
+  })
+  ready.catch(() => undefined)
+  cleanUps.push(async () => {
+    if (child.exitCode === null && child.signalCode === null) await killTree(child.pid ?? 0)
+  })
+  return { child, ready, ended, errors: () => errors }
+}
+
+function workersOf(listener: Listener): number[] {
+  return descendants(listener.child.pid ?? 0)
+    .filter((entry) => entry.command.includes('worker.ts'))
+    .map((entry) => entry.pid)
+}
+
+function isAlive(pid: number): boolean {
+  return existsSync(`/proc/${pid}`) && !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+}
+
+function canMigrate(): boolean {
+  return readFileSync('/proc/sys/net/ipv4/tcp_migrate_req', 'utf8').trim() === '1'
+}
+
+const get = (port: number) => visit({ port, serverName: 'shop.example', ca: authority.caPem })
+
+describe.each(runtimes)('the data plane on %s', (runtime) => {
+  const NAMEPLATE_LISTENER_RUNTIME = runtime
+
+  test('serves from cold without a control plane, and ends without a trace', async () => {
+    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const listener = startListener(env)
+    expect(await listener.ready).toMatchObject({
+      https: [`127.0.0.1:${port}`],
+      http: [`127.0.0.1:${port + 1}`],
+      workers: 2,
+      runtime: expect.stringContaining(runtime),
+    })
+    expect(await get(port)).toMatchObject({ status: 308, fingerprint: shop.fingerprint })
+    const workers = workersOf(listener)
+    expect(workers).toHaveLength(2)
+    listener.child.kill('SIGTERM')
+    expect(await listener.ended).toBe(0)
+    expect(workers.filter(isAlive)).toEqual([])
+  })
+
+  test('goes on without its supervisor, refuses nobody, and ends when a successor has taken over', async () => {
+    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const first = startListener(env)
+    await first.ready
+    const orphans = workersOf(first)
+    let isVisiting = true
+    const outcomes: string[] = []
+    const visiting = (async () => {
+      while (isVisiting)
+        outcomes.push(
+          await get(port).then(
+            (v) => String(v.status),
+            (error: Error) => error.message,
+          ),
+        )
+    })()
+    try {
+      first.child.kill('SIGKILL')
+      await first.ended
+      expect(orphans.every(isAlive)).toBe(true)
+      expect((await get(port)).status).toBe(308)
+
+      const second = startListener(env)
+      await second.ready
+      await expect.poll(() => orphans.filter(isAlive), wait).toEqual([])
+      expect((await get(port)).status).toBe(308)
+      isVisiting = false
+      await visiting
+      // Without the kernel's help a closing listener resets what waits in its queue (`permitMigration`).
+      if (canMigrate()) expect(new Set(outcomes)).toEqual(new Set(['308']))
+      second.child.kill('SIGTERM')
+      expect(await second.ended).toBe(0)
+    } finally {
+      isVisiting = false
+      for (const pid of orphans.filter(isAlive)) process.kill(pid, 'SIGKILL')
+    }
+  })
+
+  test('of a supervisor that was killed twice: no worker of either stays', async () => {
+    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const left: number[] = []
+    try {
+      for (let i = 0; i < 2; i += 1) {
+        const listener = startListener(env)
+        await listener.ready
+        left.push(...workersOf(listener))
+        listener.child.kill('SIGKILL')
+        await listener.ended
+      }
+      const last = startListener(env)
+      await last.ready
+      await expect.poll(() => left.filter(isAlive), wait).toEqual([])
+      expect((await get(port)).status).toBe(308)
+      last.child.kill('SIGTERM')
+      await last.ended
+    } finally {
+      for (const pid of left.filter(isAlive)) process.kill(pid, 'SIGKILL')
+    }
+  })
+})
+
+describe('the supervisor', () => {
+  const NAMEPLATE_LISTENER_RUNTIME = 'node'
+
+  test('ends when its parent goes away', async () => {
+    const listener = startListener(makeInstallation({ NAMEPLATE_LISTENER_RUNTIME }).env)
+    await listener.ready
+    const workers = workersOf(listener)
+    listener.child.disconnect()
+    expect(await listener.ended).toBe(0)
+    expect(workers.filter(isAlive)).toEqual([])
+  })
+
+  test('that was killed leaves workers that end when the data directory is gone', async () => {
+    const { env, dataDir } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const listener = startListener(env)
+    await listener.ready
+    const workers = workersOf(listener)
+    listener.child.kill('SIGKILL')
+    await listener.ended
+    rmSync(dataDir, { recursive: true })
+    await expect.poll(() => workers.filter(isAlive), wait).toEqual([])
+  })
+
+  test('that is asked to stop while it starts leaves no worker behind', async () => {
+    const { env } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const listener = startListener(env)
+    await expect.poll(() => workersOf(listener).length, wait).toBeGreaterThan(0)
+    const seen = new Set(workersOf(listener))
+    listener.child.kill('SIGTERM')
+    while (listener.child.exitCode === null && listener.child.signalCode === null) {
+      for (const pid of workersOf(listener)) seen.add(pid)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    expect(await listener.ended).toBe(0)
+    expect([...seen].filter(isAlive)).toEqual([])
+  })
+
+  test('says in one line that a port is taken, and starts nothing', async () => {
+    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const foreign = net.createServer().listen(port, '127.0.0.1')
+    await new Promise((resolve) => foreign.once('listening', resolve))
+    const listener = startListener(env)
+    expect(await listener.ended).toBe(1)
+    foreign.close()
+    expect(listener.errors()).toBe(
+      `nameplate listener: NAMEPLATE_HTTPS_LISTEN: port ${port} of 127.0.0.1 is in use by another program; stop it, or choose another port\n`,
+    )
+  })
+
+  test('says in one line that it runs already', async () => {
+    const { env, dataDir, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const first = startListener(env)
+    await first.ready
+    const second = startListener(env)
+    expect(await second.ended).toBe(1)
+    expect(second.errors()).toBe(
+      `nameplate listener: ${dataDir}: Nameplate (listener) runs on this data directory already\n`,
+    )
+    expect((await get(port)).status).toBe(308)
+    first.child.kill('SIGTERM')
+    await first.ended
+  })
+
+  test.each([
+    [{ NAMEPLATE_WORKERS: 'many' }, /^nameplate listener: NAMEPLATE_WORKERS: .*not "many"\n$/],
+    [{ NAMEPLATE_WORKER: '2' }, /^nameplate listener: NAMEPLATE_WORKER: there is no such setting/],
+    [{ NAMEPLATE_HTTPS_LISTEN: '192.0.2.1:8443' }, /192\.0\.2\.1 is no address of this machine\n$/],
+    ...(isRoot
+      ? [[{ NAMEPLATE_USER: 'no-such-user' }, /NAMEPLATE_USER: there is no user "no-such-user"/] as const]
+      : []),
+  ] as const)('names the setting that is wrong: %o', async (wrong, text) => {
+    const listener = startListener(makeInstallation({ NAMEPLATE_LISTENER_RUNTIME, ...wrong }).env)
+    expect(await listener.ended).toBe(1)
+    expect(listener.errors()).toMatch(text)
+  })
+
+  test.runIf(isRoot)('gives workers an account of their own, which cannot read the edge\u2019s key', async () => {
+    const { env, edge, port } = makeInstallation({ NAMEPLATE_USER: 'nobody' })
+    const listener = startListener(env)
+    expect((await listener.ready).runtime).toContain('bun')
+    const [pid] = workersOf(listener)
+    expect(/^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]).not.toBe('0')
+    expect(statSync(join(edge.path, 'edge.key')).mode & 0o777).toBe(0o600)
+    expect((await get(port)).status).toBe(308)
+    listener.child.kill('SIGTERM')
+    expect(await listener.ended).toBe(0)
+  })
+})
