@@ -97,6 +97,17 @@ describe.each(runtimes)('abuse on %s', (runtime) => {
     expect(await ask(`X: ${'y'.repeat(8_000)}\r\n`)).toMatch(/^HTTP\/1\.1 200 /)
   })
 
+  test('a body that is announced too large is 413, before any of it is read', async () => {
+    const before = reached
+    const answer = await exchangeRaw(
+      target(),
+      `POST / HTTP/1.1\r\n${host}Content-Length: 5000000000\r\nExpect: 100-continue\r\n\r\n`,
+      (text) => text.includes('</html>'),
+    )
+    expect(answer).toMatch(/^HTTP\/1\.1 413 /)
+    expect(reached).toBe(before)
+  })
+
   test('pipelined requests are answered in order, endless ones are cut off', async () => {
     const one = `GET / HTTP/1.1\r\n${host}\r\n`
     const answer = await exchangeRaw(target(), one.repeat(3), (text) => text.split('reached').length === 4)

@@ -44,8 +44,16 @@ export async function dispatch(exchange: Exchange, deps: DispatchDeps): Promise<
     return await serve(exchange, deps, answer.siteId, site, head)
   } catch (error) {
     deps.report(error)
+    giveUp(exchange)
+  }
+}
+
+function giveUp(exchange: Exchange): void {
+  try {
     if (exchange.isAnswered) exchange.abort()
     else sendErrorPage(exchange, 500)
+  } catch {
+    exchange.abort()
   }
 }
 

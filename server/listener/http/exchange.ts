@@ -52,6 +52,14 @@ export type Exchange = Sent & {
   onClose(listener: () => void): void
 }
 
+const NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/** HTTP/2 of both runtimes sends any bytes, so both protocols are checked here (RFC 9110 section 5.5). */
+function checkField(name: string, value: string): void {
+  if (!NAME.test(name) || !VALUE.test(value)) throw new TypeError(`field ${JSON.stringify(name)} cannot be sent`)
+}
+
 /** Wraps a wire. Answers that the client does not take are broken off by a deadline over each piece. */
 export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Exchange {
   const listeners: (() => void)[] = []
@@ -84,6 +92,7 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Ex
     },
     respond(status, fields, options = {}) {
       if (isClosed || isAnswered) return
+      for (const [name, value] of fields) checkField(name, value)
       wire.head(status, fields, { close: options.close ?? false })
       isAnswered = true
     },

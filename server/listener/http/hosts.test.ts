@@ -34,6 +34,7 @@ describe.each(runtimes)('hosts on %s', (runtime) => {
       nameRecord('off.example.com', 'site-off', certificate),
       nameRecord('moved.example.com', 'site-moved', certificate),
       nameRecord('bare.example.com', 'site-bare', certificate),
+      nameRecord('broken.example.com', 'site-broken', certificate),
       addressRecord('127.0.0.2', 'site-a', certificate),
       addressRecord('127.0.0.3', 'site-b', certificate),
       siteRecord('site-a', { manifest: rig.release({ 'index.html': 'A' }) }),
@@ -41,6 +42,7 @@ describe.each(runtimes)('hosts on %s', (runtime) => {
       siteRecord('site-off', { state: 'suspended' }),
       siteRecord('site-moved', { kind: 'redirect', redirectTo: 'https://new.example.net/base/' }),
       siteRecord('site-bare', { kind: 'redirect', redirectTo: 'https://new.example.net/page', redirectStatus: 302 }),
+      siteRecord('site-broken', { kind: 'redirect', redirectTo: 'https://new.example.net/\r\nSet-Cookie: a=1' }),
       challenge('tokenA', 'a.example.com'),
       challenge('tokenOff', 'off.example.com'),
       challenge('tokenNew', 'new.example.com'),
@@ -90,6 +92,11 @@ describe.each(runtimes)('hosts on %s', (runtime) => {
       expect([moved.status, moved.headers.location]).toEqual([308, 'https://new.example.net/base/x/y?q=1'])
       const bare = await ask('bare.example.com', 'bare.example.com', { path: '/x/y?q=1' })
       expect([bare.status, bare.headers.location]).toEqual([302, 'https://new.example.net/page'])
+    })
+
+    test('a redirect that would break out of its field is 500', async () => {
+      const answer = await ask('broken.example.com', 'broken.example.com')
+      expect([answer.status, answer.headers['set-cookie']]).toEqual([500, undefined])
     })
 
     test('challenges are answered over https too, for suspended sites as well', async () => {
