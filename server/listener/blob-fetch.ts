@@ -73,7 +73,7 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
     if (manifest === null) return true
     await fetchBlob(manifest, MAX_MANIFEST_BYTES)
     for (const ref of manifestBlobs(await blobs.manifest(manifest))) {
-      if (isClosed || !isParked(store, record)) return false
+      if (isClosed || !store.isParked(record)) return false
       await fetchBlob(ref.digest, MAX_BLOB_BYTES)
     }
     await blobs.flush()
@@ -162,10 +162,6 @@ async function receiveBlob(socket: FrameSocket, blobs: EdgeBlobs, digest: string
   if (!(Number.isSafeInteger(head.bytes) && head.bytes >= 0 && head.bytes <= limit))
     throw new BlobError(`the blob ${digest} is larger than an edge takes`)
   await blobs.write(digest, socket.receiveRaw(head.bytes, BLOB_SILENCE_MS))
-}
-
-function isParked(store: EdgeStore, { key, revision }: ServingRecord): boolean {
-  return store.parkedKeys().some((item) => item.key === key && item.revision === revision)
 }
 
 function neededManifests(store: EdgeStore): string[] {

@@ -45,6 +45,8 @@ export type EdgeStore = EdgeReader & {
   parked(): ServingRecord[]
   /** Their keys alone. */
   parkedKeys(): { kind: RecordKind; key: string; revision: number }[]
+  /** Whether this very record still waits. */
+  isParked(record: ServingRecord): boolean
   /** Makes a parked record the served one. False, and nothing done, when another one came for its key meanwhile. */
   unpark(record: ServingRecord): boolean
   /** Records that this edge could not use and that nothing has replaced, oldest first. */
@@ -171,6 +173,7 @@ function storeOf(file: DatabaseSync, folder: string): EdgeStore {
       file.prepare('select kind, key, revision from parked order by revision').all() as ReturnType<
         EdgeStore['parkedKeys']
       >,
+    isParked: (record) => write.parkedSeen(record) !== null,
     unpark: (record) =>
       transaction(file, () => {
         const seen = write.parkedSeen(record)

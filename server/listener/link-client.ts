@@ -22,6 +22,8 @@ import { type EdgeStore, isDamage, type Position } from './edge-store.ts'
 /** First and longest wait before connecting again; each is doubled and jittered. */
 const MIN_BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5_000
+/** Content that arrives for many sites is told in one ack. */
+const ANNOUNCE_MS = 20
 /** Longest time that the control plane may take to accept an ack. */
 const SEND_LIMIT_MS = 30_000
 /** The control plane says nothing while nothing changes; a Unix socket tells when it is gone. */
@@ -61,7 +63,7 @@ export function startLink(options: LinkOptions): Link {
   const { store, log } = options
   const closing = new AbortController()
   let session: Session | null = null
-  const announce = (): void => session?.sendAck()
+  const announce = coalesced(() => session?.sendAck())
   const fetch = startBlobFetch({
     store,
     blobs: createEdgeBlobs(options.blobsFolder),
@@ -123,6 +125,19 @@ export function startLink(options: LinkOptions): Link {
   }
 }
 
+/** Runs `work` soon, once for all calls until then. */
+function coalesced(work: () => void): () => void {
+  let isDue = false
+  return () => {
+    if (isDue) return
+    isDue = true
+    setTimeout(() => {
+      isDue = false
+      work()
+    }, ANNOUNCE_MS)
+  }
+}
+
 function damaged({ store, log, onDamaged }: LinkOptions, error: unknown): void {
   store.markDamaged()
   log.fatal({ err: error }, 'the records of this edge are damaged; they are taken anew after a restart')
@@ -144,10 +159,17 @@ function outageLog(log: Logger): (error: unknown) => void {
 type Session = { run(feedId: string): Promise<void>; sendAck(): void; close(): void }
 
 function createSession({ pool, version }: LinkOptions, applier: Applier, frames: FrameSocket): Session {
+  let failure: unknown
   const sendAck = (): void => {
-    const ack: AckMessage = { type: 'ack', ...applier.applied(), ...pool.status(), version }
-    // A connection that is gone shows in `receive`.
-    frames.send(ack, SEND_LIMIT_MS).catch(() => undefined)
+    try {
+      const ack: AckMessage = { type: 'ack', ...applier.applied(), ...pool.status(), version }
+      // A connection that is gone shows in `receive`.
+      frames.send(ack, SEND_LIMIT_MS).catch(() => undefined)
+    } catch (error) {
+      // The store cannot be read: the session ends with that error, since nothing can be confirmed.
+      failure = error
+      frames.close()
+    }
   }
   const take = async (message: ControlMessage, feedId: string): Promise<void> => {
     if (message.type === 'records') await applier.apply(message)
@@ -164,6 +186,7 @@ function createSession({ pool, version }: LinkOptions, applier: Applier, frames:
       try {
         for (;;) {
           const message = await frames.receive(SILENCE_LIMIT_MS)
+          if (failure !== undefined) throw failure
           if (message === undefined) throw new LinkRefusedError('the control plane ended the connection')
           await take(message as ControlMessage, feedId)
           sendAck()

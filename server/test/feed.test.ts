@@ -220,10 +220,10 @@ function startChaos(edges: readonly Edge[], proxy: { cut(random: () => number): 
     if (dice < 0.7) await edges[Math.floor(random() * edges.length)]?.restart(faultPoint)
   }
   const run = async (): Promise<void> => {
-    while (!isStopped) {
+    do {
       await pause(100 + random() * 300)
       await strike()
-    }
+    } while (!isStopped)
   }
   const running = run()
   return {

@@ -356,6 +356,19 @@ describe('the sequencer', () => {
     expect(await db.installation.findUniqueOrThrow({ where: { id: 1 } })).toEqual(before)
   })
 
+  test('what one transaction changed is published in one batch, however much it is', async () => {
+    await using database = await createTestDatabase()
+    const { db } = database
+    await seedInstallation(db)
+    const seed = await seedTenant(db, 'one.test')
+    const data = { tenantId: seed.tenantId, kind: 'redirect', redirectTo: 'https://x.test/' } as const
+    await publishBatch(db, Date.now())
+    await db.site.createMany({ data: Array.from({ length: 1_200 }, (_, index) => ({ ...data, name: `s${index}` })) })
+    await db.site.create({ data: { ...data, name: 'after' } })
+    expect(await publishBatch(db, Date.now())).toEqual({ state: 'done', marks: 1_200, published: 1_200 })
+    expect(await publishBatch(db, Date.now())).toEqual({ state: 'done', marks: 1, published: 1 })
+  })
+
   test('an uploaded certificate is published when a hostname begins to use it, and withdrawn after', async () => {
     await using database = await createTestDatabase()
     const { db } = database
