@@ -2,8 +2,8 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { expect, test } from 'vitest'
 import { createApiRig } from '../../test/api.ts'
 import { platformRoutes } from '../../test/platform-routes.ts'
-import { createEventHistory } from '../events/history.ts'
-import { eventRoutes } from '../events/routes.ts'
+import { createEventHistory } from '../activity/history.ts'
+import { eventRoutes } from '../activity/routes.ts'
 import { closeSchemas } from './validation.ts'
 
 type Operation = {

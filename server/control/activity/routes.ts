@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { EventList, HistoryQuery, StreamQuery } from '../events/schema.ts'
 import type { EventHistory } from './history.ts'
-import { EventList, HistoryQuery, StreamQuery } from './schema.ts'
 import type { EventStreams } from './stream.ts'
 
 const tags = ['events']

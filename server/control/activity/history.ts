@@ -1,9 +1,9 @@
 import type { Actor } from '../auth/access.ts'
 import type { Db } from '../db.ts'
 import { AppError } from '../errors.ts'
+import type { EventView, HistoryQuery } from '../events/schema.ts'
 import type { Prisma } from '../generated/client.ts'
 import type { Paged } from '../schema.ts'
-import type { EventView, HistoryQuery } from './schema.ts'
 import { eventView, visibleEvents } from './visibility.ts'
 
 const DEFAULT_LIMIT = 50

@@ -1,6 +1,6 @@
 import { type Actor, visibleTenants } from '../auth/access.ts'
+import type { EventView } from '../events/schema.ts'
 import type { Event, Prisma } from '../generated/client.ts'
-import type { EventView } from './schema.ts'
 
 /** The events that an actor may see: those of its tenants; the platform's people see all. Throws as `visibleTenants`. */
 export function visibleEvents(actor: Actor): Prisma.EventWhereInput {
