@@ -38,6 +38,7 @@ export function releaseRoutes(service: ReleaseService): FastifyPluginAsyncTypebo
           description:
             'The body is the archive itself. A single folder around everything is stripped; hidden files are left out.',
           consumes: archiveTypes,
+          body: Type.Unsafe<unknown>({ description: 'The archive itself.' }),
           params: IdParams,
           querystring: UploadQuery,
           response: { 201: ReleaseView },

@@ -136,6 +136,10 @@ test('roll back and forward; the feed is told of each', async () => {
   expect((await activate(third)).status).toBe(200)
   expect((await activate(third)).status).toBe(200)
   expect(await active()).toEqual([3])
+  const { body: newest } = await callAs(api, 'viewer', 'GET', `/sites/${siteId}/releases?limit=2`)
+  expect(newest['items']).toMatchObject([{ number: 3 }, { number: 2 }])
+  const rest = await callAs(api, 'viewer', 'GET', `/sites/${siteId}/releases?cursor=${newest['nextCursor']}`)
+  expect(rest.body).toMatchObject({ items: [{ number: 1 }], nextCursor: null })
   const events = await database.db.event.findMany({ where: { subjectId: siteId }, orderBy: { id: 'asc' } })
   expect(events.map((event) => event.action.split('.')[1])).toEqual([
     ...['created', 'activated', 'created', 'activated', 'created'],
@@ -267,6 +271,14 @@ async function sendChunked(body: Buffer): Promise<{ status: number; body: unknow
   const chunks: Buffer[] = await response.toArray()
   return { status: response.statusCode, body: JSON.parse(Buffer.concat(chunks).toString()) }
 }
+
+test('the API document says that the body is an archive', async () => {
+  const { body } = await callAs(api, 'guest', 'GET', '/openapi.json')
+  const paths = body['paths'] as Record<string, { post?: { requestBody?: { content: object } } }>
+  const content = paths['/api/v1/sites/{id}/releases']?.post?.requestBody?.content ?? {}
+  expect(Object.keys(content)).toContain('application/zip')
+  expect(Object.keys(content)).toContain('application/gzip')
+})
 
 test('who may do what', async () => {
   const active = (await upload(page('one'))).body
