@@ -1,84 +1,37 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { readdir, rm, utimes } from 'node:fs/promises'
 import { request } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Manifest } from '../../contract/manifest.ts'
 import { tarGzOf, zipOf } from '../../test/archives.ts'
-import { createTestDatabase, type TestDatabase } from '../../test/database.ts'
-import {
-  type Caller,
-  callAs,
-  callers,
-  createHosting,
-  type Hosting,
-  type ServedApi,
-  serveRoutes,
-  statusesOf,
-} from '../../test/hosting.ts'
-import { mountSmallDisk, writeToFullDevice } from '../../test/small-disk.ts'
-import { type BlobStore, createBlobStore } from './blobs.ts'
+import type { TestDatabase } from '../../test/database.ts'
+import { callAs, callers, type Hosting, type ServedApi, statusesOf } from '../../test/hosting.ts'
+import { createReleaseRig, page, type ReleaseRig } from '../../test/release-rig.ts'
+import type { BlobStore } from './blobs.ts'
 import { collectBlobs } from './collect.ts'
-import { createCompressor } from './compress.ts'
-import { readManifest } from './manifests.ts'
-import { releaseRoutes } from './release-routes.ts'
-import { createReleaseService } from './release-service.ts'
 
+let rig: ReleaseRig
 let folder: string
 let database: TestDatabase
+let blobs: BlobStore
+let siteId: string
 let hosting: Hosting
 let api: ServedApi
-let blobs: BlobStore
-let stage: BlobStore['stage']
-let siteId: string
+let upload: ReleaseRig['upload']
+let activeManifest: ReleaseRig['activeManifest']
+let temporaryFiles: ReleaseRig['temporaryFiles']
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'nameplate-releases-'))
-  database = await createTestDatabase()
-  hosting = await createHosting(database.db)
-  blobs = createBlobStore(join(folder, 'blobs'))
-  stage = blobs.stage
-  const service = createReleaseService({
-    db: database.db,
-    blobs: { ...blobs, stage: () => stage() },
-    compress: createCompressor(),
-  })
-  api = await serveRoutes(database.db, hosting.actors, [releaseRoutes(service)])
-  const site = await database.db.site.create({ data: { tenantId: hosting.tenantId, name: 'www', kind: 'static' } })
-  siteId = site.id
+  rig = await createReleaseRig()
+  ;({ folder, database, blobs, siteId, hosting, api, upload, activeManifest, temporaryFiles } = rig)
 })
-afterEach(async () => {
-  await api[Symbol.asyncDispose]()
-  await database[Symbol.asyncDispose]()
-  await rm(folder, { recursive: true, force: true })
-})
-
-const page = (text: string): Buffer => zipOf([{ name: 'index.html', content: text }])
-
-function upload(archive: Buffer, query = '', caller: Caller = 'member', type = 'application/zip') {
-  return callAs(api, caller, 'POST', `/sites/${siteId}/releases${query}`, archive, type)
-}
-
-async function activeManifest(): Promise<Manifest> {
-  const site = await database.db.site.findUniqueOrThrow({ where: { id: siteId }, include: { activeRelease: true } })
-  const manifest = await readManifest(blobs, site.activeRelease?.manifestDigest ?? '')
-  if (manifest === null) throw new Error('the manifest of the active release is missing')
-  return manifest
-}
+afterEach(() => rig[Symbol.asyncDispose]())
 
 async function blobOf(digest: string): Promise<Buffer> {
   const blob = await blobs.open(digest)
   if (blob === null) throw new Error(`the blob ${digest} is missing`)
   return Buffer.concat(await blob.stream.toArray())
-}
-
-async function temporaryFiles(): Promise<string[]> {
-  const names = await readdir(join(folder, 'blobs', 'tmp')).catch(() => [])
-  return names
 }
 
 async function storedBlobs(): Promise<string[]> {
@@ -295,62 +248,4 @@ test('who may do what', async () => {
     callers.map(async (caller) => (await upload(page('x'), '?activate=false', caller)).status),
   )
   expect(uploads).toEqual([401, 404, 403, 201, 201, 403, 201])
-})
-
-const CHILD = fileURLToPath(new URL('../../test/upload-child.ts', import.meta.url))
-
-/** Uploads in a process of its own, which may be killed at a fault point. Gives the signal that ended it. */
-async function uploadInChild(archive: Buffer, faultPoint = ''): Promise<string | null> {
-  const file = join(folder, 'archive.zip')
-  await writeFile(file, archive)
-  const child = spawn(process.execPath, [CHILD, database.url, join(folder, 'blobs'), siteId, file], {
-    env: { ...process.env, FAULT_POINT: faultPoint },
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  const [code, signal] = await once(child, 'exit')
-  if (signal === null) expect(code).toBe(0)
-  return signal
-}
-
-test('killed when the content is stored: the old release is served, the upload can be done again', async () => {
-  await upload(page('old'))
-  expect(await uploadInChild(page('new'), 'release.stored')).toBe('SIGKILL')
-  expect(await database.db.release.count()).toBe(1)
-  expect(await activeManifest()).toMatchObject({ files: { 'index.html': { bytes: 3 } } })
-  const later = new Date(Date.now() + 2 * 3_600_000)
-  expect(await collectBlobs({ db: database.db, blobs }, later, new AbortController().signal)).toBe(2)
-  blobs.clearTemporary()
-  expect(await temporaryFiles()).toEqual([])
-  expect(await uploadInChild(page('newer'))).toBe(null)
-  expect(await activeManifest()).toMatchObject({ files: { 'index.html': { bytes: 5 } } })
-})
-
-test('killed after the activation: the release is there, whole and served', async () => {
-  expect(await uploadInChild(page('new'), 'release.activated')).toBe('SIGKILL')
-  const { files } = await activeManifest()
-  expect((await blobOf(files['index.html']?.digest ?? '')).toString()).toBe('new')
-  expect(await database.db.release.findMany()).toMatchObject([{ number: 1 }])
-  expect((await upload(page('next'))).body).toMatchObject({ number: 2, isActive: true })
-})
-
-test('a full disk: STORAGE_FULL, what was served goes on, and room lets the next upload through', async (context) => {
-  await upload(page('old'))
-  {
-    using disk = mountSmallDisk(join(folder, 'blobs', 'tmp'), 64)
-    if (disk === null) {
-      await context.annotate('no tmpfs can be mounted here: /dev/full stands for the full disk')
-      stage = async () => ({ ...(await blobs.stage()), add: writeToFullDevice })
-    }
-    const unpacksLarge = zipOf([{ name: 'a', content: Buffer.alloc(200_000, 'x') }])
-    expect(unpacksLarge.length).toBeLessThan(10_000)
-    for (const archive of [unpacksLarge, zipOf([{ name: 'a', content: Buffer.alloc(200_000, 'x'), method: 0 }])]) {
-      const refused = await upload(archive)
-      expect(refused).toMatchObject({ status: 507, body: { code: 'STORAGE_FULL' } })
-      expect(String(refused.body['detail'])).not.toContain(folder)
-      expect(await temporaryFiles()).toEqual([])
-    }
-  }
-  stage = blobs.stage
-  expect(await activeManifest()).toMatchObject({ files: { 'index.html': { bytes: 3 } } })
-  expect((await upload(page('newer'))).status).toBe(201)
 })
