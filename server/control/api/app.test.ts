@@ -139,6 +139,7 @@ describe('the API frame', () => {
     expect(page.headers['content-security-policy']).toContain("script-src 'self' 'sha256-")
     expect(page.headers['content-security-policy']).toContain("frame-ancestors 'none'")
     expect((await rig.app.inject({ url: '/' })).body).toContain('panel')
+    for (const url of ['/', '/hostnames']) expect((await rig.app.inject({ method: 'HEAD', url })).statusCode).toBe(200)
     const script = await rig.app.inject({ url: '/_app/immutable/a.js', headers: { 'accept-encoding': 'br' } })
     expect([script.body, script.headers['content-encoding']]).toEqual(['compressed', 'br'])
     expect(script.headers['cache-control']).toContain('immutable')

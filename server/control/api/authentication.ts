@@ -17,7 +17,7 @@ const MAX_HEADER_CHARACTERS = 4_096
 export async function registerTokens(app: FastifyInstance, key: Buffer): Promise<void> {
   await app.register(fastifyJwt, {
     secret: key,
-    sign: { algorithm: 'HS256', expiresIn: ACCESS_TOKEN_SECONDS * 1000, iss: ISSUER },
+    sign: { algorithm: 'HS256', expiresIn: ACCESS_TOKEN_SECONDS, iss: ISSUER },
     verify: { algorithms: ['HS256'], allowedIss: ISSUER },
   })
 }

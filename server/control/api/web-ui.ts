@@ -31,12 +31,18 @@ export async function registerWebUi(app: FastifyInstance, webFolder: string): Pr
       reply.header('cache-control', isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache')
     },
   })
-  app.get('/', { schema: { hide: true } }, (_request, reply) => reply.sendFile(FALLBACK))
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/',
+    schema: { hide: true },
+    handler: (_request, reply) => reply.sendFile(FALLBACK),
+  })
 }
 
 /** Whether a path is a page of the app, and not a file or a call that is missing. */
 export function isPagePath(method: string, path: string): boolean {
-  return method === 'GET' && !path.startsWith('/api/') && !path.startsWith('/_app/') && !/\.[a-z0-9]+$/i.test(path)
+  const isRead = method === 'GET' || method === 'HEAD'
+  return isRead && !path.startsWith('/api/') && !path.startsWith('/_app/') && !/\.[a-z0-9]+$/i.test(path)
 }
 
 /** The file that every page of the app begins with. */

@@ -59,6 +59,8 @@ describe('sign-in', () => {
     expect(response.statusCode).toBe(200)
     expect(response.json()).toMatchObject({ expiresInSeconds: 600, user: { email, hasPassword: true } })
     expect(response.body).not.toContain('argon2')
+    const claims = rig.app.jwt.decode<{ iat: number; exp: number }>(response.json().accessToken)
+    expect((claims?.exp ?? 0) - (claims?.iat ?? 0)).toBe(600)
     const cookie = String(response.headers['set-cookie'])
     for (const part of ['nameplate_refresh=', 'HttpOnly', 'SameSite=Strict', 'Path=/api/v1/auth'])
       expect(cookie).toContain(part)
