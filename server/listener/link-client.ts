@@ -150,8 +150,8 @@ function outageLog(log: Logger): (error: unknown) => void {
   let told = ''
   return (error) => {
     const text = (error as Error).message
-    if (text === told) log.debug({ err: error }, 'still not connected to the control plane')
-    else log.warn({ err: error }, 'not connected to the control plane; serving what is here, and trying again')
+    if (text === told) log.debug({ err: error }, 'the link to the control plane has ended again')
+    else log.warn({ err: error }, 'the link to the control plane has ended; serving what is here, and trying again')
     told = text
   }
 }
