@@ -18,16 +18,17 @@ const candidates: Record<Settings['listenerRuntime'], readonly Runtime[]> = {
 
 /**
  * The first runtime whose self-test passes on this machine, as this account. `auto` falls back from
- * Bun to Node with one warning. Throws `RuntimeError` when none is left.
+ * Bun to Node with one warning. `launchOf` is how they are started. Throws `RuntimeError` when none is left.
  */
 export async function chooseRuntime(
   wanted: Settings['listenerRuntime'],
   account: WorkerAccount | null,
   log: Logger,
+  launchOf = workerLaunch,
 ): Promise<WorkerLaunch> {
   const reasons: string[] = []
   for (const runtime of candidates[wanted]) {
-    const problem = await problemOf(runtime, account, log)
+    const problem = await problemOf(launchOf(runtime, account), account, log)
     if (typeof problem !== 'string') return problem
     reasons.push(`${runtime}: ${problem}`)
     if (runtime !== candidates[wanted].at(-1)) log.warn({ reason: problem }, `workers do not run on ${runtime} here`)
@@ -36,8 +37,11 @@ export async function chooseRuntime(
   throw new RuntimeError(`no worker can run here${as}: ${reasons.join('; ')}`)
 }
 
-async function problemOf(runtime: Runtime, account: WorkerAccount | null, log: Logger): Promise<WorkerLaunch | string> {
-  const launch = workerLaunch(runtime, account)
+async function problemOf(
+  launch: WorkerLaunch | null,
+  account: WorkerAccount | null,
+  log: Logger,
+): Promise<WorkerLaunch | string> {
   if (launch === null) return 'it is not installed'
   try {
     await selfTest(launch, account, log)

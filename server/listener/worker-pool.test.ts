@@ -17,7 +17,7 @@ import { chooseRuntime } from './choose-runtime.ts'
 import { findAccount } from './edge-folder.ts'
 import { resolvePorts } from './ports.ts'
 import { selfTest } from './self-test.ts'
-import { workerLaunch } from './worker-command.ts'
+import { type Runtime, workerLaunch } from './worker-command.ts'
 import { startWorkerPool } from './worker-pool.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -203,6 +203,29 @@ describe.each(runtimes)('one worker on %s', (runtime) => {
       expect((await get(rig)).fingerprint).toBe(next.fingerprint)
     }
     await rig.close()
+  })
+})
+
+describe('the choice of runtime', () => {
+  const broken = (runtime: Runtime) => {
+    const launch = workerLaunch(runtime, null)
+    return launch === null || runtime === 'node' ? launch : { ...launch, command: '/bin/false' }
+  }
+
+  test('falls back from Bun to Node with one warning', async () => {
+    const warnings: unknown[] = []
+    const log = { ...silent, warn: (fields: unknown) => void warnings.push(fields) } as typeof silent
+    expect(await chooseRuntime('auto', null, log, broken)).toMatchObject({ runtime: 'node' })
+    expect(warnings).toEqual([{ reason: expect.stringContaining('exit code 1') }])
+  })
+
+  test('ends with an error when none is left', async () => {
+    const error = await chooseRuntime('bun', null, silent, broken).catch((reason: Error) => reason)
+    expect(error).toMatchObject({
+      name: 'RuntimeError',
+      message: expect.stringMatching(/^no worker can run here: bun: /),
+    })
+    await expect(chooseRuntime('bun', null, silent, () => null)).rejects.toThrow('bun: it is not installed')
   })
 })
 
