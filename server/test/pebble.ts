@@ -85,7 +85,10 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     dnsServer,
     ports,
     rootPem: () => get(`https://127.0.0.1:${ports.management}/roots/0`, caPem),
-    setA: (name, addresses) => manage('add-a', { host: `${name}.`, addresses }),
+    async setA(name, addresses) {
+      await manage('clear-a', { host: `${name}.` })
+      await manage('add-a', { host: `${name}.`, addresses })
+    },
     setTxt: (name, value) => manage('set-txt', { host: `${name}.`, value }),
     clearTxt: (name) => manage('clear-txt', { host: `${name}.` }),
     setServFail: (name) => manage('set-servfail', { host: `${name}.` }),

@@ -83,6 +83,8 @@ export type Stack = AsyncDisposable & {
 export type StackOptions = {
   readonly env?: NodeJS.ProcessEnv
   readonly httpPort?: number
+  /** The one address that the listener binds; default every address. */
+  readonly address?: string
   /** The commands that make it up; default `start` alone. */
   readonly commands?: readonly string[]
 }
@@ -100,8 +102,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     HOME: process.env.HOME,
     NAMEPLATE_DATA_DIR: dataDir,
     NAMEPLATE_API_LISTEN: `127.0.0.1:${api}`,
-    NAMEPLATE_HTTPS_LISTEN: `:${https}`,
-    NAMEPLATE_HTTP_LISTEN: `:${httpPort}`,
+    NAMEPLATE_HTTPS_LISTEN: `${options.address ?? ''}:${https}`,
+    NAMEPLATE_HTTP_LISTEN: `${options.address ?? ''}:${httpPort}`,
     NAMEPLATE_METRICS_LISTEN: `127.0.0.1:${metrics}`,
     NAMEPLATE_WORKERS: '2',
     NAMEPLATE_ADMIN_EMAIL: admin.email,

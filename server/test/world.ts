@@ -27,6 +27,7 @@ export type WorldOptions = {
   readonly env?: NodeJS.ProcessEnv
   readonly pebble?: Partial<PebbleOptions>
   readonly commands?: readonly string[]
+  readonly address?: string
 }
 
 /** Starts Pebble and the whole product, which orders from it. */
@@ -41,7 +42,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       NAMEPLATE_DNS_SERVERS: pebble.dnsServer,
       ...options.env,
     }
-    const stack = await startStack({ env, httpPort, commands: options.commands ?? ['start'] })
+    const { commands = ['start'], address = '' } = options
+    const stack = await startStack({ env, httpPort, commands, address })
     const root = await pebble.rootPem()
     const rootFile = join(stack.dataDir, 'test-root.pem')
     writeFileSync(rootFile, root)
