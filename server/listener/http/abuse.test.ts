@@ -105,6 +105,7 @@ describe.each(runtimes)('abuse on %s', (runtime) => {
       (text) => text.includes('</html>'),
     )
     expect(answer).toMatch(/^HTTP\/1\.1 413 /)
+    expect(answer).toMatch(/\r\nconnection: close\r\n/i)
     expect(reached).toBe(before)
   })
 

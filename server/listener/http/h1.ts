@@ -19,6 +19,7 @@ export function createHttp1(deps: {
   open: HeldSet
 }): Http1 {
   const heldOf = new WeakMap<object, Held>()
+  const waiting = new WeakMap<Socket, Exchange[]>()
   const serve = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
     const { socket } = request
     const held = heldOf.get(socket)
@@ -27,13 +28,17 @@ export function createHttp1(deps: {
     // Somebody who leaves in mid-body is seen by the exchange.
     request.on('error', () => {})
     const sent = sentBy(request, held.connection, expectsContinue, null)
-    const exchange = createExchange(sent, wireOf(response, held), deps.deadlines)
+    const exchange = createExchange(sent, wireOf(response, sent, socket, held), deps.deadlines)
     exchange.onClose(() => {
       // An unread body is thrown away; the idle deadline bounds how long that may take.
       if (!request.readableEnded) request.resume()
       held.finish()
+      const next = waiting.get(socket)?.shift()
+      if (next !== undefined && !socket.destroyed) deps.exchange(next)
     })
-    deps.exchange(exchange)
+    // Pipelined requests wait for their turn, so that no answer has to lie in memory for another.
+    if (held.active === 1) deps.exchange(exchange)
+    else waiting.set(socket, [...(waiting.get(socket) ?? []), exchange])
   }
   const make = (): Server => {
     const server = createServer({
@@ -104,16 +109,21 @@ function sentBy(
   }
 }
 
-function wireOf(response: ServerResponse, held: Held): Wire {
+function wireOf(response: ServerResponse, sent: Sent, socket: Socket, held: Held): Wire {
+  // Whoever was not told to continue may send the body or not: only a closed connection is clear.
+  let isUnclear = sent.expectsContinue
   return {
     out: response,
     head(status, fields, { close }) {
       const flat = fields.flat()
-      if (close || held.isDraining) flat.push('connection', 'close')
+      if (close || held.isDraining || isUnclear) flat.push('connection', 'close')
       response.writeHead(status, flat)
     },
-    sendContinue: () => response.writeContinue(),
-    abort: () => void response.socket?.destroy(),
+    sendContinue() {
+      isUnclear = false
+      response.writeContinue()
+    },
+    abort: () => void socket.destroy(),
   }
 }
 

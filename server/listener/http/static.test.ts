@@ -20,7 +20,7 @@ import { type ListenerRig, nameRecord, runtimes, siteRecord, startListenerRig } 
 
 const text = 'body { color: red } '.repeat(200)
 const large = Buffer.alloc(5 * 1024 * 1024 + 123, 'large file ')
-const huge = Buffer.alloc(120 * 1024 * 1024, 'huge file ')
+const huge = Buffer.alloc(40 * 1024 * 1024, 'huge file ')
 
 describe.each(runtimes)('static sites on %s', (runtime) => {
   let rig: ListenerRig
@@ -206,7 +206,7 @@ describe.each(runtimes)('static sites on %s', (runtime) => {
     )
     for (const socket of sockets) socket.write('GET /huge.bin HTTP/1.1\r\nHost: site.example.com\r\n\r\n')
     const session = openHttp2({ port: rig.httpsPort, host: 'site.example.com' })
-    const stream = session.request({ ':path': '/huge.bin' })
+    const stream = session.request({ ':path': '/huge.bin', ':authority': 'site.example.com' })
     stream.on('error', () => undefined)
     await waitFor(async () => (await openBlobs()) === 9)
     for (const socket of sockets) socket.destroy()
