@@ -1,12 +1,6 @@
 import { call, type Filter } from '#lib/api/client.ts'
 import type { ListPage } from '#lib/api/listing.svelte.ts'
-import type {
-  Address,
-  AddressChangeInput,
-  AddressListFilter,
-  AllocationInput,
-  NewAddressInput,
-} from '#server/control/addresses/schema.ts'
+import type { Address, AddressListFilter, AllocationInput, NewAddressInput } from '#server/control/addresses/schema.ts'
 
 export type { Address, NewAddressInput } from '#server/control/addresses/schema.ts'
 
@@ -18,11 +12,6 @@ export function listAddresses(query: Filter<AddressListFilter>, signal?: AbortSi
 /** Adds one address, or all of a CIDR block or range. */
 export function addAddresses(body: NewAddressInput): Promise<unknown> {
   return call('POST', '/addresses', { body })
-}
-
-/** Changes what is noted of an address, or reserves it. */
-export function changeAddress(id: string, body: AddressChangeInput): Promise<Address> {
-  return call('PATCH', `/addresses/${id}`, { body })
 }
 
 /** Gives a dedicated address to a site. */

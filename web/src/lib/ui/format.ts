@@ -1,8 +1,10 @@
-const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
-const dateOnly = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' })
-const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' })
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' })
-const numbers = new Intl.NumberFormat()
+/** The words around are English; an English region still chooses how dates are written. */
+const language = navigator.language.startsWith('en') ? navigator.language : 'en-GB'
+const dateTime = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' })
+const dateOnly = new Intl.DateTimeFormat(language, { dateStyle: 'medium' })
+const timeOnly = new Intl.DateTimeFormat(language, { timeStyle: 'medium' })
+const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' })
+const numbers = new Intl.NumberFormat(language)
 
 const SECOND = 1_000
 const steps: readonly [Intl.RelativeTimeFormatUnit, number][] = [
