@@ -94,7 +94,6 @@ async function prove(run: OrderRun, order: store.OrderRow, remote: RemoteOrder):
     await commit(run, async (tx) => {
       for (const challenge of challenges) await store.publishChallenge(tx, order.id, challenge)
     })
-    faultPoint('order.challenge-published')
     await submit(run, order, challenges)
   }
   const proven = await poll(run, remote, ['pending'])
@@ -108,6 +107,7 @@ async function submit(run: OrderRun, order: store.OrderRow, challenges: readonly
   const isAcked = await run.awaitAcked(keys, run.signal, ACK_TIMEOUT_MS)
   run.signal.throwIfAborted()
   if (!isAcked) throw new CertificateError(ownFailures.unconfirmed(order.names))
+  faultPoint('order.challenge-published')
   for (const challenge of challenges) if (!challenge.isSubmitted) await run.issuer.submitChallenge(challenge)
   const tokens = challenges.map(({ token }) => token)
   await commit(run, (tx) => store.markSubmitted(tx, tokens))
