@@ -280,4 +280,19 @@ describe('the supervisor', () => {
     listener.child.kill('SIGTERM')
     expect(await listener.ended).toBe(0)
   })
+
+  test.runIf(isRoot)('replaces the workers of a killed one that ran as another account', async () => {
+    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const first = startListener(env)
+    await first.ready
+    const orphans = workersOf(first)
+    first.child.kill('SIGKILL')
+    await first.ended
+    const second = startListener({ ...env, NAMEPLATE_USER: 'nobody' })
+    await second.ready
+    expect(orphans.filter(isAlive)).toEqual([])
+    expect((await get(port)).status).toBe(308)
+    second.child.kill('SIGTERM')
+    expect(await second.ended).toBe(0)
+  })
 })

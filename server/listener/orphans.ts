@@ -17,6 +17,8 @@ export type Orphans = {
   hold(bind: Bind): boolean
   /** Those that are alive now. */
   left(): Roster
+  /** Asks them to let their connections finish and end, when they are in the way of their successors. */
+  end(): void
   /** Waits until all are gone, at most `timeoutMs`. */
   gone(timeoutMs: number): Promise<boolean>
 }
@@ -51,6 +53,15 @@ export function findOrphans(edgeFolder: string): Orphans {
   return {
     left,
     hold: (bind) => left().binds.some((held) => held.address === bind.address && held.port === bind.port),
+    end() {
+      for (const { pid } of alive()) {
+        try {
+          process.kill(pid, 'SIGTERM')
+        } catch {
+          // It has ended meanwhile.
+        }
+      }
+    },
     async gone(timeoutMs) {
       const deadline = Date.now() + timeoutMs
       while (alive().length > 0 && Date.now() < deadline) await sleep(50)

@@ -5,10 +5,10 @@ import { chooseRuntime } from './choose-runtime.ts'
 import { type EdgeFolder, findAccount, prepareEdgeFolder, type WorkerAccount } from './edge-folder.ts'
 import { type EdgeStore, openEdgeStore } from './edge-store.ts'
 import { claimGeneration, takeOver } from './generation.ts'
-import { findOrphans, trackWorkers } from './orphans.ts'
+import { findOrphans, type Orphans, trackWorkers } from './orphans.ts'
 import { permitMigration, resolvePorts } from './ports.ts'
 import type { Bind, StartMessage } from './worker-messages.ts'
-import { startWorkerPool, type WorkerPool } from './worker-pool.ts'
+import { startWorkerPool, type WorkerPool, type WorkerPoolOptions } from './worker-pool.ts'
 
 /** Workers of a killed supervisor let their connections finish for 10 s. */
 const ORPHANS_MS = 12_000
@@ -47,13 +47,14 @@ export async function startSupervisor(settings: Settings, log: Logger): Promise<
       resolvePorts(wishesOf(settings), orphans),
     ])
     const generation = claimGeneration(edge.path)
-    const pool = await startWorkerPool({
+    const options = {
       launch,
       count: settings.workers ?? availableParallelism(),
       message: startMessage(edge, settings, generation, https, http),
       log,
-      onWorkers: (pids) => trackWorkers(edge.path, pids, [...https, ...http], orphans),
-    })
+      onWorkers: (pids: readonly number[]) => trackWorkers(edge.path, pids, [...https, ...http], orphans),
+    }
+    const pool = await startBesideOrphans(options, orphans)
     takeOver(edge.path, generation)
     const stop = async (): Promise<void> => {
       await pool.drain()
@@ -63,6 +64,22 @@ export async function startSupervisor(settings: Settings, log: Logger): Promise<
   } catch (error) {
     store.close()
     throw error
+  }
+}
+
+/**
+ * Orphans share their ports only with workers of the same user. After a change of `NAMEPLATE_USER`
+ * they have to go first.
+ */
+async function startBesideOrphans(options: WorkerPoolOptions, orphans: Orphans): Promise<WorkerPool> {
+  try {
+    return await startWorkerPool(options)
+  } catch (error) {
+    if (orphans.left().workers.length === 0) throw error
+    options.log.warn({ err: error }, 'workers of a killed supervisor are in the way; ending them first')
+    orphans.end()
+    await orphans.gone(ORPHANS_MS)
+    return startWorkerPool(options)
   }
 }
 
