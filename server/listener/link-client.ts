@@ -145,14 +145,16 @@ function damaged({ store, log, onDamaged }: LinkOptions, error: unknown): void {
   onDamaged()
 }
 
-/** Says that the control plane is gone once per outage, then only in detail. */
+/** Says why there is no link once per reason, then only in detail; a control plane that is not up yet is no fault. */
 function outageLog(log: Logger): (error: unknown) => void {
   let told = ''
   return (error) => {
-    const text = (error as Error).message
-    if (text === told) log.debug({ err: error }, 'the link to the control plane has ended again')
+    const { message, code } = error as NodeJS.ErrnoException
+    const isAbsent = code === 'ENOENT' || code === 'ECONNREFUSED'
+    if (message === told) log.debug({ err: error }, 'there is still no link to the control plane')
+    else if (isAbsent) log.info('the control plane is not there; serving what is here until it comes')
     else log.warn({ err: error }, 'the link to the control plane has ended; serving what is here, and trying again')
-    told = text
+    told = message
   }
 }
 
