@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import { unmapped } from '../contract/reach.ts'
 import { clearTextAnswer } from './clear-text.ts'
-import { type ClientHello, MAX_PEEK_BYTES, parseClientHello } from './client-hello.ts'
+import { type ClientHello, MAX_PEEK_BYTES, type Peeked, parseClientHello } from './client-hello.ts'
 import type { Contexts } from './contexts.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
 import type { EdgeReader } from './edge-store.ts'
@@ -48,6 +48,11 @@ type Arrival = {
   atLeast: number
 }
 
+type Verdict =
+  | Extract<Peeked, { kind: 'hello' | 'bad' }>
+  | { readonly kind: 'wait'; readonly atLeast: number }
+  | { readonly kind: 'clear-text'; readonly words: string }
+
 /** Makes the door. Nothing that a client sends makes its methods throw. */
 export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
   const { reader, contexts, servers, deadlines } = deps
@@ -90,21 +95,10 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
       servers.accept(secure, secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1', connectionOf(socket, vhost))
     })
   }
-  /** What is to be done with a connection once its first bytes say so; null when more are needed. */
-  const judge = (arrival: Arrival): (() => void) | null => {
-    const { socket } = arrival
-    const first = arrival.chunks.length === 1 ? (arrival.chunks[0] as Buffer) : Buffer.concat(arrival.chunks)
-    arrival.chunks = [first]
-    const peeked = parseClientHello(first)
-    if (peeked.kind === 'hello') return () => welcome(arrival, peeked.hello, first)
-    if (peeked.kind === 'bad') return () => refuse(socket, peeked.alert)
-    if (peeked.kind === 'plain-http') {
-      const answer = clearTextAnswer(first, reader, socket.localPort ?? 443)
-      arrival.atLeast = first.length + 1
-      return answer === null ? null : () => closeWith(socket, answer)
-    }
-    arrival.atLeast = peeked.atLeast
-    return first.length <= MAX_PEEK_BYTES ? null : () => refuse(socket, tlsAlert.decodeError)
+  const act = (arrival: Arrival, first: Buffer, verdict: Exclude<Verdict, { kind: 'wait' }>): void => {
+    if (verdict.kind === 'hello') welcome(arrival, verdict.hello, first)
+    else if (verdict.kind === 'bad') refuse(arrival.socket, verdict.alert)
+    else closeWith(arrival.socket, verdict.words)
   }
   return {
     admit(socket) {
@@ -116,12 +110,15 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
         arrival.chunks.push(chunk)
         arrival.total += chunk.length
         if (arrival.total < arrival.atLeast) return
+        const first = Buffer.concat(arrival.chunks)
+        arrival.chunks = [first]
         try {
-          const act = judge(arrival)
-          if (act === null) return
+          const verdict = judge(first, reader, socket.localPort ?? 443)
+          arrival.atLeast = verdict.kind === 'wait' ? verdict.atLeast : 0
+          if (verdict.kind === 'wait') return
           socket.removeListener('data', peek)
           socket.pause()
-          act()
+          act(arrival, first, verdict)
         } catch (error) {
           socket.removeListener('data', peek)
           refuse(socket, tlsAlert.internalError)
@@ -135,6 +132,18 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
     },
     counters: () => ({ connections: open.size, handshakes, refused }),
   }
+}
+
+/** What the first bytes of a connection lead to. `wait`: nothing yet. */
+function judge(first: Buffer, reader: Pick<EdgeReader, 'get'>, port: number): Verdict {
+  const peeked = parseClientHello(first)
+  if (peeked.kind === 'need-more') {
+    const isTooMuch = first.length > MAX_PEEK_BYTES
+    return isTooMuch ? { kind: 'bad', alert: tlsAlert.decodeError } : { kind: 'wait', atLeast: peeked.atLeast }
+  }
+  if (peeked.kind !== 'plain-http') return peeked
+  const words = clearTextAnswer(first, reader, port)
+  return words === null ? { kind: 'wait', atLeast: first.length + 1 } : { kind: 'clear-text', words }
 }
 
 /**

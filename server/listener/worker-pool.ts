@@ -66,12 +66,9 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
       live.delete(worker)
       announce()
       if (isDraining) return
-      const reason = await worker.listening.then(
-        () => 'it had been serving',
-        (error: Error) => error.message,
-      )
+      const reason = await worker.listening.then(() => 'it had been serving', messageOf)
       log.warn({ pid: worker.pid, reason }, 'a worker has ended; starting another')
-      pause = Date.now() - since >= HEALTHY_MS ? 0 : Math.min(Math.max(pause * 2, LEAST_PAUSE_MS), MOST_PAUSE_MS)
+      pause = pauseAfter(Date.now() - since, pause)
       if (pause > LEAST_PAUSE_MS) await sleep(pause)
       if (isDraining) return
       worker = startOne()
@@ -101,6 +98,15 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
     status: () => ({ ...sum([...live]), workers: live.size, runtime }),
     drain,
   }
+}
+
+/** Twice the last one for a worker that dies again and again; none after a long life. */
+function pauseAfter(livedMs: number, lastPauseMs: number): number {
+  return livedMs >= HEALTHY_MS ? 0 : Math.min(Math.max(lastPauseMs * 2, LEAST_PAUSE_MS), MOST_PAUSE_MS)
+}
+
+function messageOf(error: Error): string {
+  return error.message
 }
 
 function sum(workers: readonly WorkerProcess[]): WorkerCounters {
