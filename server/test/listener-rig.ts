@@ -103,8 +103,14 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
       pids = now
     },
   })
+  // A test that dies must not leave workers behind that wait for a successor.
+  const killAll = (): void => {
+    for (const pid of pids) process.kill(pid, 'SIGKILL')
+  }
+  process.once('exit', killAll)
   const close = async (): Promise<void> => {
     await pool.drain()
+    process.off('exit', killAll)
     store.close()
     rmSync(folder, { recursive: true, force: true })
   }
