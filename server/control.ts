@@ -66,6 +66,7 @@ import { createVault, loadMasterKey, type Vault } from './control/vault.ts'
 import { linkSocketPath } from './process/link-path.ts'
 import { takeLock } from './process/lock.ts'
 import { createLog, type Logger } from './process/log.ts'
+import { replicaId } from './process/replica-id.ts'
 import { readSettings, type Settings, SettingsError } from './process/settings.ts'
 import type { ControlReady } from './process/start.ts'
 
@@ -174,6 +175,7 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
       version,
       awaitAcked,
       recheckBeforeOrder: checker.recheckBeforeOrder,
+      holder: replicaId(settings.dataDir),
     }),
   ]
   const link = await startLinkServer({

@@ -51,7 +51,14 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       await stack[Symbol.asyncDispose]()
       await pebble[Symbol.asyncDispose]()
     }
-    return { pebble, stack, api: await signIn(stack.apiUrl), root, rootFile, [Symbol.asyncDispose]: dispose }
+    return {
+      pebble,
+      stack,
+      api: await eventually(() => signIn(stack.apiUrl), 'the first sign-in'),
+      root,
+      rootFile,
+      [Symbol.asyncDispose]: dispose,
+    }
   } catch (error) {
     await pebble[Symbol.asyncDispose]()
     throw error

@@ -6,7 +6,7 @@ import type { Hints } from '../jobs/hints.ts'
 import { startLoop } from '../jobs/loop.ts'
 import type { Vault } from '../vault.ts'
 import { createIssuers } from './issuers.ts'
-import { claimDue, holdLease, type Lease, LeaseLostError, msUntilDue, releaseLease } from './lease.ts'
+import { claimDue, holdLease, type Lease, LeaseLostError, msUntilDue, releaseLease, releaseLeasesOf } from './lease.ts'
 import type { AwaitAcked, RecheckBeforeOrder } from './order.ts'
 import type { Random } from './schedule.ts'
 import { adoptHostnames, wakeReproven } from './store.ts'
@@ -32,6 +32,11 @@ export type ManagerDeps = {
   readonly version: string
   readonly awaitAcked: AwaitAcked
   readonly recheckBeforeOrder: RecheckBeforeOrder
+  /**
+   * Who this manager is, the same after a restart (UUID); what it held when it was killed is taken up at
+   * once. Two running managers must never share it. Without it, one of its own for this run.
+   */
+  readonly holder?: string
   readonly parallelism?: number
   readonly now?: () => Date
   readonly random?: Random
@@ -53,7 +58,8 @@ export function startCertificateManager(deps: ManagerDeps): CertificateManager {
   const now = deps.now ?? (() => new Date())
   const issuers = createIssuers({ ...deps, now })
   const worker = { ...deps, issuers, now, random: deps.random ?? Math.random }
-  const holder = randomUUID()
+  const holder = deps.holder ?? randomUUID()
+  let isFresh = true
   const running = new Set<Promise<void>>()
 
   const start = (lease: Lease, signal: AbortSignal): void => {
@@ -70,6 +76,8 @@ export function startCertificateManager(deps: ManagerDeps): CertificateManager {
     log,
     intervalMs: INTERVAL_MS,
     async pass(signal) {
+      if (isFresh) await releaseLeasesOf(db, holder)
+      isFresh = false
       await adopt(db)
       const free = parallelism - running.size
       if (free <= 0) return null
