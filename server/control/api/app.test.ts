@@ -132,6 +132,12 @@ describe('the API frame', () => {
     }
   })
 
+  test('the pages of the UI may be asked with any query', async () => {
+    for (const url of ['/?a=1', '/login?next=%2Fsites', '/_app/immutable/a.js?v=2']) {
+      expect(await rig.app.inject({ url }), url).toMatchObject({ statusCode: 200 })
+    }
+  })
+
   test('serves the UI with its own policy, and never the page for a missing file or call', async () => {
     const page = await rig.app.inject({ url: '/hostnames/123' })
     expect(page.body).toContain('panel')

@@ -29,11 +29,12 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, http
 
 /**
  * Closes the schemas of a route, so that an unknown property of body or query is refused: a misspelt
- * `?dryRun` must not become a real change. A route without a query schema takes no query.
+ * `?dryRun` must not become a real change. A route without a query schema takes no query. The UI's pages
+ * and files take any: what stands there is for the page.
  */
 export function closeSchemas(route: RouteOptions): void {
   const schema = route.schema
-  if (schema === undefined) return
+  if (schema === undefined || !route.url.startsWith('/api/')) return
   if (schema.body !== undefined) schema.body = closed(schema.body)
   schema.querystring = closed(schema.querystring ?? Type.Object({}))
 }
