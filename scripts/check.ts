@@ -10,6 +10,8 @@ type Result = { readonly looked: number; readonly isClean: boolean; readonly out
 type Check = { readonly name: string; readonly run: () => Result }
 
 const MOST_LINES = 350
+/** A suite reads top-down and may be longer. */
+const MOST_TEST_LINES = 500
 const generated = /server\/control\/generated\//
 
 function tool(args: readonly string[], env: NodeJS.ProcessEnv = {}): SpawnSyncReturns<string> {
@@ -86,7 +88,8 @@ function budgets(): Result {
   const files = sources()
   const problems = files.flatMap((file) => {
     const lines = readFileSync(file, 'utf8').split('\n')
-    const long = lines.length > MOST_LINES ? [`${file}: ${lines.length} lines; the budget is ${MOST_LINES}`] : []
+    const most = file.endsWith('.test.ts') ? MOST_TEST_LINES : MOST_LINES
+    const long = lines.length > most ? [`${file}: ${lines.length} lines; the budget is ${most}`] : []
     return [...long, ...undocumented(file, lines)]
   })
   return { looked: files.length, isClean: problems.length === 0, output: problems.join('\n') }
@@ -96,9 +99,11 @@ function undocumented(file: string, lines: readonly string[]): string[] {
   if (!/^server\/(contract|process|control|listener)\//.test(file) || file.endsWith('.test.ts')) return []
   return lines.flatMap((line, index) => {
     if (!/^export (async function|function|const|class|type(?! \{)|interface) /.test(line)) return []
-    return lines[index - 1]?.trim().endsWith('*/')
-      ? []
-      : [`${file}:${index + 1}: exported without a docstring: ${line.slice(0, 80)}`]
+    const before = lines[index - 1]?.trim() ?? ''
+    // One docstring may stand above a group: constants in a row, or a schema and the type that it has.
+    const isGrouped = /^export (const|type)/.test(line) && /^(export|\))/.test(before)
+    if (before.endsWith('*/') || isGrouped) return []
+    return [`${file}:${index + 1}: exported without a docstring: ${line.slice(0, 80)}`]
   })
 }
 

@@ -153,6 +153,7 @@ export const IssuerPatch = Type.Object(
   { additionalProperties: false },
 )
 
+/** The shapes above as types. */
 export type CertificateView = Static<typeof Certificate>
 export type CertificateDetailView = Static<typeof CertificateDetail>
 export type CertificateQueryInput = Static<typeof CertificateQuery>

@@ -232,6 +232,9 @@ export async function activateVersion(
 /** Columns of a certificate that nobody works on. */
 export const noLease = { leaseHolder: null, leaseExpiresAt: null } as const
 
+/** Columns of a certificate that has nothing to complain about. */
+export const noProblem = { failures: 0, problem: Prisma.DbNull } as const
+
 /** Changes a certificate's own columns. */
 export async function updateCertificate(
   tx: Tx,

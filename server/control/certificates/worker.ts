@@ -3,7 +3,6 @@ import { faultPoint } from '../../process/fault-point.ts'
 import type { Logger } from '../../process/log.ts'
 import { type Db, write as inTransaction, type Tx } from '../db.ts'
 import { recordEvent } from '../events/record.ts'
-import { Prisma } from '../generated/client.ts'
 import type { Vault } from '../vault.ts'
 import { IssuerProblem } from './issuer.ts'
 import { allIssuers, forgetAccountOf, type IssuerRow } from './issuer-store.ts'
@@ -71,7 +70,7 @@ async function act(
       await settle(work, { dueAt: null })
       return true
     case 'wait':
-      await settle(work, { dueAt: action.until, state: 'valid', failures: 0, problem: Prisma.DbNull })
+      await settle(work, { dueAt: action.until, state: 'valid', ...store.noProblem })
       return true
     case 'pause':
       await pause(work, certificate, action.problem)

@@ -1,3 +1,4 @@
+import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { CertificateView } from '../../control/certificates/schema.ts'
 import { signIn } from '../client.ts'
@@ -58,6 +59,14 @@ describe('a tenant takes a domain live by REST', () => {
       fingerprint: certificate.fingerprint,
       names: 'DNS:www.shop.test',
     })
+  })
+
+  test('the API describes itself as OpenAPI 3.1', async () => {
+    const document = (await (await fetch(`${world.stack.apiUrl}/openapi.json`)).json()) as Record<string, unknown>
+    expect(document.openapi).toMatch(/^3\.1/)
+    const result = await new Validator().validate(document)
+    expect(result).toMatchObject({ valid: true })
+    expect(Object.keys(document.paths as object).length).toBeGreaterThan(40)
   })
 
   test('port 80 sends a name with a certificate to HTTPS, and no other', async () => {
