@@ -109,7 +109,7 @@ async function inspect(place: Place): Promise<void> {
   await page.setViewportSize({ width: 1280, height: 800 })
   await page.goto(place.path)
   await place.act?.(page)
-  await page.getByText(place.ready).first().waitFor()
+  await page.getByText(place.ready).filter({ visible: true }).first().waitFor()
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     const found = await new AxeBuilder({ page })
@@ -153,7 +153,7 @@ test('signing in leads to where one wanted to go, but never elsewhere', async ()
 })
 
 test('every page is accessible, in light and dark, and fits a small phone', async () => {
-  test.setTimeout(300_000)
+  test.setTimeout(600_000)
   for (const place of places()) await inspect(place)
 })
 
