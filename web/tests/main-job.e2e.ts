@@ -135,7 +135,7 @@ test('an upload is served at once, and the one before can be had again', async (
   await upload('site.tar.gz', '<h1>First</h1>')
   await expect(page.getByText('Release 1 is uploaded and active.')).toBeVisible()
   await servesEventually('<h1>First</h1>')
-  await upload('site.tar.gz', '<h1>Second</h1>')
+  await drop('site.tar.gz', '<h1>Second</h1>')
   await expect(page.getByText('Release 2 is uploaded and active.')).toBeVisible()
   await servesEventually('<h1>Second</h1>')
   await page.getByRole('button', { name: 'Roll back to release 1' }).click()
@@ -196,6 +196,21 @@ test('nothing went wrong inside the pages', () => {
 async function upload(name: string, html: string): Promise<void> {
   const buffer = await archiveOf({ 'index.html': html })
   await page.getByLabel('Archive to upload').setInputFiles({ name, mimeType: 'application/gzip', buffer })
+}
+
+/** Drags an archive onto the field. */
+async function drop(name: string, html: string): Promise<void> {
+  const archive = (await archiveOf({ 'index.html': html })).toString('base64')
+  const dataTransfer = await page.evaluateHandle(
+    `(() => {
+      const transfer = new DataTransfer()
+      transfer.items.add(new File([Uint8Array.fromBase64('${archive}')], '${name}'))
+      return transfer
+    })()`,
+  )
+  const field = page.locator('fieldset', { hasText: 'Drop a .zip' })
+  await field.dispatchEvent('dragover', { dataTransfer })
+  await field.dispatchEvent('drop', { dataTransfer })
 }
 
 async function visitor(): Promise<string> {
