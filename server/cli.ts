@@ -3,6 +3,7 @@ import { LockedError } from './process/lock.ts'
 import { PostgresError } from './process/postgres.ts'
 import { environmentWithFile, readSettings, type Settings, SettingsError } from './process/settings.ts'
 import { type Plane, type Running, startPlanes } from './process/start.ts'
+import { stopRequest } from './process/stop-request.ts'
 
 /** The `nameplate` command. Each command is one line of this table. */
 const commands: Record<string, { readonly planes: readonly Plane[]; readonly what: string }> = {
@@ -53,14 +54,6 @@ function complain(error: unknown): void {
   process.stderr.write(`nameplate: ${isExpected ? (error as Error).message : (error as Error).stack}\n`)
 }
 
-/** Resolves at the first request to stop: a signal, or the end of the process that started us. */
-function untilAskedToStop(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
-    process.on('disconnect', () => resolve())
-  })
-}
-
 async function main(name: string | undefined): Promise<number> {
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined
   if (command === undefined) {
@@ -70,7 +63,7 @@ async function main(name: string | undefined): Promise<number> {
   }
   const env = environmentWithFile(process.env) as NodeJS.ProcessEnv
   const settings = readSettings(env)
-  const asked = untilAskedToStop()
+  const asked = stopRequest()
   const starting = startPlanes(settings, command.planes, env)
   const running = await Promise.race([starting, asked.then(() => null)])
   if (running !== null) {

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { FastifyInstance } from 'fastify'
@@ -69,6 +69,8 @@ import { createLog, type Logger } from './process/log.ts'
 import { replicaId } from './process/replica-id.ts'
 import { readSettings, type Settings, SettingsError } from './process/settings.ts'
 import type { ControlReady } from './process/start.ts'
+import { stopRequest } from './process/stop-request.ts'
+import { ownVersion } from './process/version.ts'
 
 /**
  * Entry of the control plane and its only composition root: what a domain needs from one to its right
@@ -263,18 +265,6 @@ function readPanelHostname({ panelHostname }: Settings): string | null {
   const result = normalizeName(panelHostname)
   if (!result.ok) throw new SettingsError(`NAMEPLATE_PANEL_HOSTNAME: "${panelHostname}" is not a host name`)
   return result.name
-}
-
-/** Resolves when this process shall end: a signal, or its parent is gone. */
-function stopRequest(): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  for (const event of ['SIGTERM', 'SIGINT', 'disconnect']) process.on(event, () => resolve())
-  return promise
-}
-
-function ownVersion(): string {
-  const manifest: { version: string } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  return manifest.version
 }
 
 /** What a person can mend is one line; what is our fault comes with its stack. */

@@ -216,19 +216,22 @@ describe('the supervisor', () => {
     await expect.poll(() => workers.filter(isAlive), wait).toEqual([])
   })
 
-  test('that is asked to stop while it starts leaves no worker behind', async () => {
-    const { env } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
-    const listener = startListener(env)
-    await expect.poll(() => workersOf(listener).length, wait).toBeGreaterThan(0)
-    const seen = new Set(workersOf(listener))
-    listener.child.kill('SIGTERM')
-    while (listener.child.exitCode === null && listener.child.signalCode === null) {
-      for (const pid of workersOf(listener)) seen.add(pid)
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-    expect(await listener.ended).toBe(0)
-    expect([...seen].filter(isAlive)).toEqual([])
-  })
+  test.each(['SIGTERM', 'SIGHUP'] as const)(
+    'that is asked by %s to stop while it starts leaves no worker behind',
+    async (signal) => {
+      const { env } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+      const listener = startListener(env)
+      await expect.poll(() => workersOf(listener).length, wait).toBeGreaterThan(0)
+      const seen = new Set(workersOf(listener))
+      listener.child.kill(signal)
+      while (listener.child.exitCode === null && listener.child.signalCode === null) {
+        for (const pid of workersOf(listener)) seen.add(pid)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+      expect(await listener.ended).toBe(0)
+      expect([...seen].filter(isAlive)).toEqual([])
+    },
+  )
 
   test('says in one line that a port is taken, and starts nothing', async () => {
     const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { startLink } from './listener/link-client.ts'
 import { startSupervisor } from './listener/supervisor.ts'
 import type { Bind } from './listener/worker-messages.ts'
@@ -7,6 +6,8 @@ import { takeLock } from './process/lock.ts'
 import { createLog } from './process/log.ts'
 import { readSettings, type Settings } from './process/settings.ts'
 import type { ListenerReady } from './process/start.ts'
+import { stopRequest } from './process/stop-request.ts'
+import { ownVersion } from './process/version.ts'
 
 /**
  * Entry of the data plane: a supervisor of workers that serve what the edge's own disk holds. Whether
@@ -41,16 +42,6 @@ async function main(settings: Settings): Promise<void> {
   link = startLink({ socketPath, identity: edge.identity, store, blobsFolder, pool, log, version: ownVersion() })
 }
 
-/**
- * Resolves when this process shall end: a signal, or the parent is gone and nobody would start us
- * again. Asked for before the first worker starts, so that none is left behind by a stop in between.
- */
-function stopRequest(): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  for (const event of ['SIGTERM', 'SIGINT', 'disconnect']) process.on(event, () => resolve())
-  return promise
-}
-
 function readyMessage(
   https: readonly Bind[],
   http: readonly Bind[],
@@ -62,9 +53,4 @@ function readyMessage(
 
 function shown({ address, port }: Bind): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-}
-
-function ownVersion(): string {
-  const manifest: { version: string } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-  return manifest.version
 }

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync } 
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { generateSealKeyPair, type SealKeyPair } from '../contract/sealing.ts'
-import { replaceFile } from './replace-file.ts'
+import { replaceFile } from '../process/replace-file.ts'
 
 /** Who this edge is to the control plane. */
 export type EdgeIdentity = { readonly edgeId: string; readonly name: string; readonly keyPair: SealKeyPair }

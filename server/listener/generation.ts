@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { replaceFile } from './replace-file.ts'
+import { replaceFile } from '../process/replace-file.ts'
 
 const GENERATION_FILE = 'generation'
 

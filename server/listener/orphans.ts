@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { replaceFile } from './replace-file.ts'
+import { replaceFile } from '../process/replace-file.ts'
 import type { Bind } from './worker-messages.ts'
 
 const FILE = 'workers.json'

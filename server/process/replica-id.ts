@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { replaceFile } from './replace-file.ts'
 
 const FILE = 'control.id'
 
@@ -13,8 +14,7 @@ export function replicaId(dataDir: string): string {
   const known = read(file)
   if (known !== null) return known
   const made = randomUUID()
-  writeFileSync(`${file}.draft`, `${made}\n`, { mode: 0o600, flush: true })
-  renameSync(`${file}.draft`, file)
+  replaceFile(file, `${made}\n`, 0o600)
   return made
 }
 
