@@ -178,6 +178,16 @@ test('the keyboard reaches the content, adds a name and searches', async () => {
   await expect(page).toHaveURL(/\/hostnames\/new$/)
 })
 
+test('what somebody else changes appears by itself, from the event stream', async () => {
+  const stream = page.waitForResponse((response) => response.url().endsWith('/api/v1/events'))
+  await page.goto('/sites')
+  expect((await stream).headers()['content-type']).toContain('text/event-stream')
+  await page.getByRole('link', { name: /Shop/ }).waitFor()
+  const site = { name: 'Made elsewhere', tenantId: ids.tenant, kind: 'redirect', redirectTo: 'https://example.com/' }
+  await world.api.post('/sites', site)
+  await expect(page.getByRole('link', { name: /Made elsewhere/ })).toBeVisible()
+})
+
 test('the lists follow the chosen tenant', async () => {
   await page.goto('/sites')
   await page.getByLabel('Tenant').selectOption('Zoë’s Garden')
