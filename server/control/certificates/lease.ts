@@ -15,7 +15,7 @@ export class LeaseLostError extends Error {
  * Takes up to `limit` due certificates that nobody works on, in one statement. Those that did not
  * fail before go first, so that many broken names never delay a new one.
  */
-export async function claimDue(db: Db, holder: string, limit: number): Promise<Lease[]> {
+export async function claimDue(db: Db | Tx, holder: string, limit: number): Promise<Lease[]> {
   const rows = await db.$queryRaw<{ id: string; fence: bigint }[]>`
     update certificate
        set lease_holder = ${holder}::uuid,
@@ -35,7 +35,7 @@ export async function claimDue(db: Db, holder: string, limit: number): Promise<L
  * Milliseconds until a certificate is due that nobody works on; null when there is none. Looks at the
  * earliest rows alone, so that it costs the same with any number of certificates.
  */
-export async function msUntilDue(db: Db): Promise<number | null> {
+export async function msUntilDue(db: Db | Tx): Promise<number | null> {
   const [row] = await db.$queryRaw<{ ms: number | null }[]>`
     select (extract(epoch from min(greatest(due_at, coalesce(lease_expires_at, due_at))) - now()) * 1000)::float8 as ms
       from (select due_at, lease_expires_at from certificate where due_at is not null order by due_at limit 100) earliest`

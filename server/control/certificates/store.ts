@@ -55,7 +55,7 @@ export function loadForWork(db: Db, id: string): Promise<WorkedCertificate | nul
 
 /** A page of certificates that the tenants own (`all` for every tenant), by id. */
 export function pageOfCertificates(
-  db: Db,
+  db: Db | Tx,
   tenants: 'all' | readonly string[],
   filter: { tenantId?: string; state?: Prisma.CertificateWhereInput['state'] },
   page: Page,

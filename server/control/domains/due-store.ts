@@ -1,4 +1,4 @@
-import type { Db } from '../db.ts'
+import type { Db, Tx } from '../db.ts'
 import { CHECK_LEASE_MS } from './schedule.ts'
 
 /** Hostnames of one domain that one check takes. */
@@ -15,7 +15,7 @@ export type Lane = 'quick' | 'slow'
  * again after a lease, so a process that dies with it delays it and loses nothing; what another
  * process is taking is passed over.
  */
-export async function takeDueHostnames(db: Db, lane: Lane, domains: number, now: Date): Promise<DueCheck[]> {
+export async function takeDueHostnames(db: Db | Tx, lane: Lane, domains: number, now: Date): Promise<DueCheck[]> {
   const lease = new Date(now.getTime() + CHECK_LEASE_MS)
   const isSlow = lane === 'slow'
   const rows = await db.$queryRaw<{ id: string; domainId: string }[]>`
@@ -52,7 +52,7 @@ export async function takeDueDomains(db: Db, domains: number, now: Date): Promis
 }
 
 /** When the next check of a lane is due, or null. Domains count as quick. */
-export async function nextDue(db: Db, lane: Lane): Promise<Date | null> {
+export async function nextDue(db: Db | Tx, lane: Lane): Promise<Date | null> {
   const isSlow = lane === 'slow'
   const [row] = await db.$queryRaw<{ at: Date | null }[]>`
     select least(

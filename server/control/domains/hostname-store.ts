@@ -45,7 +45,7 @@ export function findHostnameByName(tx: Tx, tenantId: string, name: string): Prom
 
 /** A page of the hostnames of some tenants, one row more than is shown. */
 export function listHostnames(
-  db: Db,
+  db: Db | Tx,
   tenants: 'all' | readonly string[],
   query: HostnameQuery,
 ): Promise<HostnameRow[]> {

@@ -92,7 +92,7 @@ async function loadCertificates(tx: Tx, fingerprints: string[]): Promise<Map<str
   if (fingerprints.length === 0) return new Map()
   const rows = await tx.$queryRaw<CertificateRow[]>`
     select v.fingerprint, v.chain_pem as "chainPem", v.names, v.not_after as "notAfter"
-      from certificate_version v join certificate c on c.active_version_id = v.id
+      from certificate_version v join certificate c on c.id = v.certificate_id and c.active_version_id = v.id
       where v.fingerprint = any(${fingerprints}) and v.revoked_at is null and c.state not in ('retired', 'revoked')
         and exists (select from hostname h where h.certificate_id = c.id)`
   return new Map(rows.map((row) => [row.fingerprint, row]))
