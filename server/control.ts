@@ -34,6 +34,7 @@ import { ensureTrustedHostname } from './control/domains/trusted.ts'
 import { installationHealth } from './control/edges/health.ts'
 import { edgeRoutes } from './control/edges/routes.ts'
 import { createEdgeService } from './control/edges/service.ts'
+import { lastHttpsPort } from './control/edges/store.ts'
 import { ensureInstallation, hasInstallation } from './control/installation.ts'
 import { type Hints, openHints } from './control/jobs/hints.ts'
 import { migrate } from './control/migrate.ts'
@@ -222,7 +223,7 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
       tenantRoutes(createTenantService(db)),
       memberRoutes(createMemberService(db)),
       userRoutes(createUserService(db)),
-      settingsRoutes(createSettingsService(db)),
+      settingsRoutes(createSettingsService(db, () => lastHttpsPort(db))),
       eventRoutes(createEventHistory(db), streams),
       edgeRoutes(createEdgeService({ db })),
       siteRoutes(createSiteService({ db, reach })),

@@ -39,7 +39,17 @@ async function main(settings: Settings): Promise<void> {
   const isStopping = await Promise.race([supervisor.alone.then(() => false), stopping.then(() => true)])
   if (isStopping) return
   const blobsFolder = edge.blobs
-  link = startLink({ socketPath, identity: edge.identity, store, blobsFolder, pool, log, version: ownVersion() })
+  const httpsPort = supervisor.https[0]?.port ?? 443
+  link = startLink({
+    httpsPort,
+    socketPath,
+    identity: edge.identity,
+    store,
+    blobsFolder,
+    pool,
+    log,
+    version: ownVersion(),
+  })
 }
 
 function readyMessage(

@@ -60,6 +60,8 @@ export type AckMessage = {
   readonly workers: number
   readonly runtime: string
   readonly version: string
+  /** Where this edge answers HTTPS: not 443 where that was not permitted. */
+  readonly httpsPort: number
 }
 
 /** Answer to a hello. `snapshot`: everything follows, and what was not sent by `snapshot-end` is swept. */
@@ -116,6 +118,7 @@ export function ackProblem(message: unknown): string | null {
   const ack = fields(message)
   if (ack?.type !== 'ack') return 'not an ack'
   if (!isCount(ack.revision) || !isCount(ack.workers)) return 'an ack without revision or workers'
+  if (!isCount(ack.httpsPort) || ack.httpsPort > 65_535) return 'an ack without a port'
   if (!isText(ack.runtime) || !isText(ack.version)) return 'an ack without runtime or version'
   if (!Array.isArray(ack.exceptions) || ack.exceptions.length > MAX_EXCEPTIONS) return 'an ack with too many exceptions'
   return ack.exceptions.every(isException) ? null : 'an exception that is none'

@@ -46,6 +46,7 @@ export type LinkOptions = {
   readonly log: Logger
   /** Version of this program, shown with the edge. */
   readonly version: string
+  readonly httpsPort: number
   /** The store's file is damaged and marked so: end the process, the next start rebuilds it. */
   readonly onDamaged?: () => void
 }
@@ -160,11 +161,11 @@ function outageLog(log: Logger): (error: unknown) => void {
 
 type Session = { run(feedId: string): Promise<void>; sendAck(): void; close(): void }
 
-function createSession({ pool, version }: LinkOptions, applier: Applier, frames: FrameSocket): Session {
+function createSession({ pool, version, httpsPort }: LinkOptions, applier: Applier, frames: FrameSocket): Session {
   let failure: unknown
   const sendAck = (): void => {
     try {
-      const ack: AckMessage = { type: 'ack', ...applier.applied(), ...pool.status(), version }
+      const ack: AckMessage = { type: 'ack', ...applier.applied(), ...pool.status(), version, httpsPort }
       // A connection that is gone shows in `receive`.
       frames.send(ack, SEND_LIMIT_MS).catch(() => undefined)
     } catch (error) {

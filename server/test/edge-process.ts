@@ -10,6 +10,7 @@ import { createLog } from '../process/log.ts'
 const [socketPath = '', folder = '', edgeId = '', privateKey = '', publicKey = ''] = process.argv.slice(2)
 
 startLink({
+  httpsPort: 443,
   socketPath,
   identity: {
     edgeId,

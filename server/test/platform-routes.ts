@@ -3,6 +3,7 @@ import { authRoutes } from '../control/auth/routes.ts'
 import { createSessionService } from '../control/auth/sessions.ts'
 import { tokenRoutes } from '../control/auth/tokens/routes.ts'
 import { createTokenService } from '../control/auth/tokens/service.ts'
+import { lastHttpsPort } from '../control/edges/store.ts'
 import { planRoutes } from '../control/plans/routes.ts'
 import { createPlanService } from '../control/plans/service.ts'
 import { settingsRoutes } from '../control/settings/routes.ts'
@@ -28,6 +29,6 @@ export function platformRoutes({ db, vault }: RigParts): FastifyPluginAsyncTypeb
     tenantRoutes(createTenantService(db)),
     memberRoutes(createMemberService(db)),
     userRoutes(createUserService(db)),
-    settingsRoutes(createSettingsService(db)),
+    settingsRoutes(createSettingsService(db, () => lastHttpsPort(db))),
   ]
 }

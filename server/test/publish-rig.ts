@@ -179,6 +179,7 @@ export function startEdgeRig(
   const invalidated: string[] = []
   const store = openEdgeStore(folder)
   const link = startLink({
+    httpsPort: 443,
     socketPath,
     identity: { edgeId, name: 'test', keyPair },
     store,

@@ -82,6 +82,7 @@ function checkReferences(document: Document): void {
 
 test('closing a schema keeps open what is meant to be open', () => {
   const route = {
+    url: '/api/v1/things',
     schema: { body: { type: 'object', properties: { free: { type: 'object', additionalProperties: true } } } },
   } as unknown as RouteOptions
   closeSchemas(route)

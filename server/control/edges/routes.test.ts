@@ -8,7 +8,15 @@ import { saveAck, saveHello } from './store.ts'
 
 const createRig = (): Promise<ApiRig> => createApiRig({ routes: ({ db }) => [edgeRoutes(createEdgeService({ db }))] })
 
-const ack: AckMessage = { type: 'ack', revision: 7, exceptions: [], workers: 2, runtime: 'bun 1.4.5', version: '0.1.0' }
+const ack: AckMessage = {
+  type: 'ack',
+  revision: 7,
+  exceptions: [],
+  workers: 2,
+  runtime: 'bun 1.4.5',
+  version: '0.1.0',
+  httpsPort: 8443,
+}
 
 /** An edge that has connected, and with `isLive` confirmed revision 7. */
 async function connected({ db }: ApiRig, feedId: string | null, isLive: boolean): Promise<string> {
@@ -62,7 +70,7 @@ test('an edge shows what it holds, how far behind it is, and what it does not se
   const old = await connected(rig, randomUUID(), true)
   const one = (await rig.as('admin').inject({ url: `/edges/${id}` })).json()
   expect(one).toMatchObject({ id, name: 'edge-1', isLive: true, feedId, isCurrentFeed: true, revision: 7, lag: 3 })
-  expect(one).toMatchObject({ workers: 2, runtime: 'bun 1.4.5', version: '0.1.0', exceptionCount: 1 })
+  expect(one).toMatchObject({ workers: 2, runtime: 'bun 1.4.5', version: '0.1.0', httpsPort: 8443, exceptionCount: 1 })
   expect(one.exceptions).toEqual([{ kind: 'certificate', key: 'aa', revision: 3, state: 'refused', reason: 'damaged' }])
   const list = (await rig.as('admin').inject({ url: '/edges' })).json()
   const lagOf = (edgeId: string): unknown => list.items.find((item: { id: string }) => item.id === edgeId).lag

@@ -23,6 +23,7 @@ export const Edge = Type.Object({
   workers: Type.Integer(),
   runtime: Nullable(Type.String()),
   version: Nullable(Type.String()),
+  httpsPort: Nullable(Type.Integer({ description: 'Where it answers HTTPS.' })),
   exceptionCount: Type.Integer(),
   createdAt: Time,
 })

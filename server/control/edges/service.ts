@@ -67,6 +67,7 @@ function view(row: EdgeRow, head: Head, nowMs: number): EdgeView {
     workers: row.workers,
     runtime: row.runtime,
     version: row.version,
+    httpsPort: row.httpsPort,
     exceptionCount: row._count.exceptions,
     createdAt: row.createdAt.toISOString(),
   }

@@ -53,6 +53,16 @@ export async function saveHello(db: Db, hello: HelloMessage, revision: number): 
   await db.edge.upsert({ where: { id: hello.edgeId }, create: { id: hello.edgeId, ...known }, update: known })
 }
 
+/** Where the edge that was heard last answers HTTPS; null while there was none. */
+export async function lastHttpsPort(db: Db): Promise<number | null> {
+  const edge = await db.edge.findFirst({
+    where: { httpsPort: { not: null } },
+    orderBy: { leaseExpiresAt: { sort: 'desc', nulls: 'last' } },
+    select: { httpsPort: true },
+  })
+  return edge?.httpsPort ?? null
+}
+
 /** What an edge has confirmed; exceptions null: they are as they were. `feedId` null: its snapshot is not complete. */
 export type Confirmation = {
   readonly edgeId: string
@@ -66,7 +76,7 @@ export async function saveAck(db: Db, { edgeId, feedId, ack, exceptions }: Confi
   return db.$transaction(async (tx) => {
     const updated = await tx.$executeRaw`
       update edge set revision = ${ack.revision}, workers = ${ack.workers}, runtime = ${ack.runtime},
-        version = ${ack.version}, feed_id = coalesce(${feedId}::uuid, feed_id), updated_at = now(),
+        version = ${ack.version}, https_port = ${ack.httpsPort}, feed_id = coalesce(${feedId}::uuid, feed_id), updated_at = now(),
         lease_expires_at = now() + ${LEASE_MS} * interval '1 millisecond'
       where id = ${edgeId}::uuid`
     if (updated === 0 || exceptions === null) return updated > 0

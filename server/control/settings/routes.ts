@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { WriteQuery } from '../schema.ts'
-import { PlatformSettings, PublicSettings, SettingsChange } from './schema.ts'
+import { PlatformSettings, SettingsChange, ToldSettings } from './schema.ts'
 import type { SettingsService } from './service.ts'
 
 const tags = ['settings']
@@ -27,7 +27,7 @@ export function settingsRoutes(service: SettingsService): FastifyPluginAsyncType
           tags,
           summary: 'Get what tenants are told: addresses and CNAME target for their names',
           operationId: 'getPublicSettings',
-          response: { 200: PublicSettings },
+          response: { 200: ToldSettings },
         },
       },
       (request) => service.readPublic(request.actor),

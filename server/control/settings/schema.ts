@@ -10,6 +10,16 @@ export const PublicSettings = Type.Object({
   supportContact: Nullable(Type.String({ maxLength: 200, description: 'Whom tenants may ask: an address, a link.' })),
 })
 
+/** What tenants are told, with what is not set but so. */
+export const ToldSettings = Type.Interface([PublicSettings], {
+  httpsPort: Type.Integer({
+    description: 'Where the edges answer HTTPS: 443, or another where that is not permitted.',
+  }),
+})
+
+/** What tenants are told, with what is not set but so. */
+export type ToldSettings = Static<typeof ToldSettings>
+
 /** What tenants are told. */
 export type PublicSettings = Static<typeof PublicSettings>
 

@@ -2,19 +2,22 @@ import { type Actor, actorName, requireAdmin, requireUser } from '../auth/access
 import { type Db, write } from '../db.ts'
 import { recordEvent } from '../events/record.ts'
 import type { WriteOptions } from '../schema.ts'
-import type { PlatformSettings, PublicSettings, SettingsChange } from './schema.ts'
+import type { PlatformSettings, SettingsChange, ToldSettings } from './schema.ts'
 import { readPlatformSettings, upsertSetting } from './store.ts'
 
 /** Settings that are kept in the database: platform people read all, everybody what instructs tenants. */
 export type SettingsService = {
   read(actor: Actor): Promise<PlatformSettings>
-  readPublic(actor: Actor): Promise<PublicSettings>
+  readPublic(actor: Actor): Promise<ToldSettings>
   /** Changes what is given; the rest stays. */
   change(actor: Actor, input: SettingsChange, options: WriteOptions): Promise<PlatformSettings>
 }
 
-/** Makes the service. */
-export function createSettingsService(db: Db): SettingsService {
+/** HTTPS without a port in its URL. */
+const USUAL_PORT = 443
+
+/** Makes the service; `httpsPort` tells where the edges answer, null while none was heard. */
+export function createSettingsService(db: Db, httpsPort: () => Promise<number | null>): SettingsService {
   return {
     async read(actor) {
       requireAdmin(actor, 'read')
@@ -23,7 +26,7 @@ export function createSettingsService(db: Db): SettingsService {
     async readPublic(actor) {
       requireUser(actor)
       const { publicAddresses, cnameTarget, supportContact } = await readPlatformSettings(db)
-      return { publicAddresses, cnameTarget, supportContact }
+      return { publicAddresses, cnameTarget, supportContact, httpsPort: (await httpsPort()) ?? USUAL_PORT }
     },
     async change(actor, input, options) {
       requireAdmin(actor)

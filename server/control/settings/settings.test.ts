@@ -13,7 +13,7 @@ describe('settings', () => {
   const told = async () => (await rig.as('viewer').inject({ url: '/settings/public' })).json()
 
   test('have defaults, change one by one, and tenants are told', async () => {
-    expect(await told()).toEqual({ publicAddresses: [], cnameTarget: null, supportContact: null })
+    expect(await told()).toEqual({ publicAddresses: [], cnameTarget: null, supportContact: null, httpsPort: 443 })
     expect((await change({ publicAddresses: ['192.0.2.1', '2001:db8::1'] })).statusCode).toBe(200)
     const all = await change({ cnameTarget: 'edge.example.test' })
     expect(all.json()).toMatchObject({

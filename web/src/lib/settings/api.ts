@@ -1,10 +1,10 @@
 import { call } from '#lib/api/client.ts'
-import type { PlatformSettings, PublicSettings, SettingsChange } from '#server/control/settings/schema.ts'
+import type { PlatformSettings, SettingsChange, ToldSettings } from '#server/control/settings/schema.ts'
 
-export type { PlatformSettings, PublicSettings } from '#server/control/settings/schema.ts'
+export type { PlatformSettings, PublicSettings, ToldSettings } from '#server/control/settings/schema.ts'
 
 /** Where tenants point their names, and whom they may ask. */
-export function getPublicSettings(signal?: AbortSignal): Promise<PublicSettings> {
+export function getPublicSettings(signal?: AbortSignal): Promise<ToldSettings> {
   return call('GET', '/settings/public', { signal })
 }
 
