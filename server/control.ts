@@ -14,11 +14,13 @@ import { buildApi } from './control/api/app.ts'
 import { createAuthenticate } from './control/auth/authenticate.ts'
 import { authRoutes } from './control/auth/routes.ts'
 import { createSessionService } from './control/auth/sessions.ts'
+import { forgetSessions } from './control/auth/store.ts'
 import { tokenRoutes } from './control/auth/tokens/routes.ts'
 import { createTokenService } from './control/auth/tokens/service.ts'
 import { issuerRoutes } from './control/certificates/issuer-routes.ts'
 import { createIssuerService } from './control/certificates/issuer-service.ts'
 import { startCertificateManager } from './control/certificates/manager.ts'
+import { forgetCertificates, forgetOrders, forgetVersions } from './control/certificates/retention-store.ts'
 import { certificateRoutes } from './control/certificates/routes.ts'
 import { seedIssuer } from './control/certificates/seed.ts'
 import { createCertificateService, retireCertificate, retryNow } from './control/certificates/service.ts'
@@ -35,8 +37,10 @@ import { installationHealth } from './control/edges/health.ts'
 import { edgeRoutes } from './control/edges/routes.ts'
 import { createEdgeService } from './control/edges/service.ts'
 import { lastHttpsPort } from './control/edges/store.ts'
+import { forgetEvents } from './control/events/record.ts'
 import { ensureInstallation, hasInstallation } from './control/installation.ts'
 import { type Hints, openHints } from './control/jobs/hints.ts'
+import { type Retention, startRetention } from './control/jobs/retention.ts'
 import { migrate } from './control/migrate.ts'
 import { createDialler } from './control/outbound/dialler.ts'
 import { planRoutes } from './control/plans/routes.ts'
@@ -93,6 +97,15 @@ type Step = () => Promise<unknown> | unknown
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const hooks = { retireCertificate, retryCertificate: retryNow }
+
+/** How long rows are kept that nothing works with any more; the lengths are in docs/adr/0010. */
+const retentions: readonly Retention[] = [
+  { what: 'sessions that have ended', keepDays: 30, forget: forgetSessions },
+  { what: 'orders that have ended', keepDays: 90, forget: forgetOrders },
+  { what: 'expired certificate versions', keepDays: 90, forget: forgetVersions },
+  { what: 'certificates that nothing uses', keepDays: 400, forget: forgetCertificates },
+  { what: 'events', keepDays: 400, forget: forgetEvents },
+]
 
 try {
   await main(readSettings(process.env))
@@ -168,6 +181,7 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
 
   const loops = [
     startBlobCollector({ db, blobs, log }),
+    startRetention({ db, log, retentions }),
     startSequencer({ db, hints, log }),
     startRecheckLoop({ db, checker, hints, log }),
     startCertificateManager({

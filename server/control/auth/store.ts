@@ -52,3 +52,9 @@ export async function revokeSessions(tx: Tx, userId: string, exceptId: string | 
   const not = exceptId === null ? {} : { id: { not: exceptId } }
   await tx.session.updateMany({ where: { userId, revokedAt: null, ...not }, data: { revokedAt: new Date() } })
 }
+
+/** Deletes sessions that ended before, whoever's they were. Returns how many. */
+export function forgetSessions(db: Db, before: Date, limit: number): Promise<number> {
+  return db.$executeRaw`
+    delete from session where id in (select id from session where expires_at < ${before} order by expires_at limit ${limit})`
+}

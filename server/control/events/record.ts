@@ -1,4 +1,4 @@
-import type { Tx } from '../db.ts'
+import type { Db, Tx } from '../db.ts'
 import { hint } from '../db.ts'
 import type { Prisma } from '../generated/client.ts'
 
@@ -25,4 +25,13 @@ export async function recordEvents(tx: Tx, events: readonly NewEvent[]): Promise
   if (events.length === 0) return
   await tx.event.createMany({ data: events.map((event) => ({ ...event })) })
   await hint(tx, 'events')
+}
+
+/**
+ * Deletes events from before, oldest first, and returns how many. Looks at the oldest `limit` alone: ids
+ * rise with time, so that where these are younger, all are.
+ */
+export function forgetEvents(db: Db, before: Date, limit: number): Promise<number> {
+  return db.$executeRaw`
+    delete from event where id in (select id from event order by id limit ${limit}) and at < ${before}`
 }

@@ -16,8 +16,9 @@ export type Loop = {
 /** What a loop needs. */
 export type LoopOptions = {
   readonly name: string
-  readonly topic: Topic
-  readonly hints: Hints
+  /** What wakes it besides its interval; both or neither. */
+  readonly topic?: Topic
+  readonly hints?: Hints
   readonly log: Logger
   /** Longest wait between passes, for hints that were lost. */
   readonly intervalMs: number
@@ -72,12 +73,13 @@ export function startLoop(options: LoopOptions): Loop {
       }
     }
   }
-  const unsubscribe = options.hints.subscribe(options.topic, wake)
+  const { topic, hints } = options
+  const unsubscribe = topic === undefined ? undefined : hints?.subscribe(topic, wake)
   const running = run()
   return {
     wake,
     async stop() {
-      unsubscribe()
+      unsubscribe?.()
       abort.abort()
       wakeSleeper?.()
       await running

@@ -1,7 +1,6 @@
 import { manifestBlobs } from '../../contract/manifest.ts'
 import type { Logger } from '../../process/log.ts'
 import type { Db } from '../db.ts'
-import type { Hints } from '../jobs/hints.ts'
 import { type Loop, startLoop } from '../jobs/loop.ts'
 import type { BlobStore } from './blobs.ts'
 import { readManifest } from './manifests.ts'
@@ -11,9 +10,6 @@ import { listManifests } from './store.ts'
 const GRACE_MS = 60 * 60_000
 const INTERVAL_MS = 60 * 60_000
 const PAGE = 500
-
-/** No hint asks for a sweep: what is deleted now is swept after the grace anyway. */
-const noHints: Hints = { subscribe: () => () => undefined, close: async () => undefined }
 
 /** What the collector needs. */
 export type CollectorDeps = { readonly db: Db; readonly blobs: BlobStore; readonly log: Logger }
@@ -26,8 +22,6 @@ export function startBlobCollector(deps: CollectorDeps): Loop {
   deps.blobs.clearTemporary()
   return startLoop({
     name: 'sites.blobs',
-    topic: 'events',
-    hints: noHints,
     log: deps.log,
     intervalMs: INTERVAL_MS,
     pass: async (signal) => {
