@@ -1,30 +1,8 @@
-import { once } from 'node:events'
-import net from 'node:net'
-import tls from 'node:tls'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { captureHello } from '../test/captured-hello.ts'
 import { MAX_PEEK_BYTES, parseClientHello } from './client-hello.ts'
 import { tlsAlert } from './tls-alert.ts'
-
-/** The first flight of a real TLS client, byte by byte as it came over a socket. */
-async function captureHello(options: tls.ConnectionOptions): Promise<Buffer> {
-  const server = net.createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  const client = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options })
-  client.on('error', () => undefined)
-  const [socket] = (await once(server, 'connection')) as [net.Socket]
-  let hello = Buffer.alloc(0)
-  while (parseClientHello(hello).kind === 'need-more') {
-    const [chunk] = (await once(socket, 'data')) as [Buffer]
-    hello = Buffer.concat([hello, chunk])
-  }
-  client.destroy()
-  socket.destroy()
-  server.close()
-  return hello
-}
 
 /** Cuts the handshake bytes of a one-record hello into records of `size`. */
 function inRecords(hello: Buffer, size: number): Buffer {
