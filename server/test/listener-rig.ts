@@ -78,7 +78,7 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     )
   }
   apply([ticketKeyRecord(keyPair.publicKey), ...(options.records?.(parts) ?? [])])
-  const [https = [], http = []] = await freePorts(options)
+  const [https = [], http = []] = await rigPorts(options)
   const message: StartMessage = {
     type: 'start',
     edgeFolder: edge.path,
@@ -174,7 +174,7 @@ function ticketKeyRecord(edgeKey: Buffer): RigRecord {
 }
 
 /** Below the range from which outgoing connections are given ports, so that none comes in between. */
-async function freePorts(options: RigOptions) {
+async function rigPorts(options: RigOptions) {
   const every = (): readonly Listen[] => [{ address: null, port: randomInt(10_000, 32_000) }]
   for (let attempt = 0; ; attempt += 1) {
     const wish = { port: 0, fallback: 0, setting: 'rig' }
