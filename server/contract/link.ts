@@ -1,3 +1,4 @@
+import { isUuid } from './ids.ts'
 import { type RecordKind, recordKinds, type ServingRecord } from './records.ts'
 
 /**
@@ -96,7 +97,6 @@ export type BlobHeadMessage = { readonly type: 'blob-head'; readonly digest: str
 /** What the control plane sends. */
 export type ControlMessage = WelcomeMessage | RecordsMessage | SnapshotEndMessage | RefusalMessage | BlobHeadMessage
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const MAX_TEXT = 1_000
 
 /** Says why a first frame is no hello that can be answered, or null when it is. */
@@ -106,10 +106,10 @@ export function helloProblem(message: unknown): string | null {
   if (hello.protocol !== LINK_PROTOCOL)
     return `this control plane speaks protocol ${LINK_PROTOCOL}: run the same version on both sides`
   if (hello.channel !== 'records' && hello.channel !== 'blobs') return 'unknown channel'
-  if (!isText(hello.edgeId) || !uuid.test(hello.edgeId)) return 'the edge has no id'
+  if (!isUuid(hello.edgeId)) return 'the edge has no id'
   if (!isText(hello.name) || !isText(hello.publicKey)) return 'the edge has no name or key'
   if (Buffer.from(hello.publicKey, 'base64').length !== 32) return 'the key of the edge is not 32 bytes'
-  if (hello.feedId !== null && !(isText(hello.feedId) && uuid.test(hello.feedId))) return 'the feed id is no id'
+  if (hello.feedId !== null && !isUuid(hello.feedId)) return 'the feed id is no id'
   return isCount(hello.revision) ? null : 'the revision is no number'
 }
 

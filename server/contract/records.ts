@@ -1,3 +1,5 @@
+import { isDigest } from './ids.ts'
+
 /**
  * Serving records: all that an edge knows. Small, flat, keyed, each with a revision of one feed.
  * A record is a fact about what to serve, never an instruction; applying one twice changes nothing.
@@ -89,8 +91,6 @@ export function http01Key(token: string): string {
   return `http-01:${token}`
 }
 
-const hex64 = /^[0-9a-f]{64}$/
-
 /**
  * Says why an edge cannot use a record, or null when it can. Checks the shape only, so that one bad
  * record is refused by itself and the feed goes on.
@@ -112,14 +112,13 @@ const checks: Record<RecordKind, (p: Record<string, unknown>, key: string) => st
   'ticket-key': (p) =>
     Number.isInteger(p.epoch) && text(p.sealedSecret) ? null : 'ticket key without epoch or secret',
   certificate: (p, key) => {
-    if (!hex64.test(key)) return 'key is no fingerprint'
+    if (!isDigest(key)) return 'key is no fingerprint'
     return text(p.chainPem) && text(p.sealedKey) && texts(p.names) ? null : 'certificate without chain, key or names'
   },
   site: (p) => {
     if (p.kind !== 'static' && p.kind !== 'proxy' && p.kind !== 'redirect')
       return `unknown kind of site ${String(p.kind)}`
-    if (p.manifest !== null && !(typeof p.manifest === 'string' && hex64.test(p.manifest)))
-      return 'manifest is no digest'
+    if (p.manifest !== null && !isDigest(p.manifest)) return 'manifest is no digest'
     if (p.kind === 'proxy' && !(Array.isArray(p.upstreams) && p.upstreams.length > 0)) return 'proxy without upstream'
     return p.kind === 'redirect' && !text(p.redirectTo) ? 'redirect without target' : null
   },

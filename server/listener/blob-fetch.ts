@@ -1,10 +1,10 @@
 import type { FrameSocket } from '../contract/frame-socket.ts'
 import type { BlobHeadMessage, BlobRequestMessage } from '../contract/link.ts'
 import { MAX_BLOB_BYTES } from '../contract/link.ts'
-import { manifestBlobs } from '../contract/manifest.ts'
+import { MAX_MANIFEST_BYTES, manifestBlobs } from '../contract/manifest.ts'
 import type { Payloads, ServingRecord } from '../contract/records.ts'
 import type { Logger } from '../process/log.ts'
-import { BlobError, type EdgeBlobs, MAX_MANIFEST_BYTES } from './blobs.ts'
+import { BlobError, type EdgeBlobs } from './blobs.ts'
 import type { EdgeStore } from './edge-store.ts'
 
 /** The control plane is silent for longer than this in the middle of a blob: connect again. */

@@ -1,14 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Manifest, manifestBlobs } from '../contract/manifest.ts'
+import { isDigest } from '../contract/ids.ts'
+import { MAX_MANIFEST_BYTES, type Manifest, manifestBlobs } from '../contract/manifest.ts'
 
-/** Largest manifest that an edge reads: 20,000 files with both encodings are about 10 MB. */
-export const MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 /** A blob that nothing needs is kept so long: a worker may be about to open it. */
 const UNUSED_GRACE_MS = 15 * 60_000
-
-const hex64 = /^[0-9a-f]{64}$/
 
 /** What was received is not what was asked for. */
 export class BlobError extends Error {
@@ -133,7 +130,7 @@ async function listBlobs(folder: string): Promise<string[]> {
   const digests: string[] = []
   for (const entry of await readdir(folder).catch(() => [])) {
     if (!/^[0-9a-f]{2}$/.test(entry)) continue
-    for (const name of await readdir(join(folder, entry))) if (hex64.test(name)) digests.push(name)
+    for (const name of await readdir(join(folder, entry))) if (isDigest(name)) digests.push(name)
   }
   return digests
 }
@@ -141,7 +138,7 @@ async function listBlobs(folder: string): Promise<string[]> {
 function parseManifest(digest: string, text: string): Manifest {
   try {
     const value = JSON.parse(text) as Manifest
-    if (value.version === 1 && manifestBlobs(value).every((ref) => hex64.test(ref.digest))) return value
+    if (value.version === 1 && manifestBlobs(value).every((ref) => isDigest(ref.digest))) return value
   } catch {
     // Told below, without the content.
   }

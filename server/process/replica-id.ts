@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isUuid } from '../contract/ids.ts'
 import { replaceFile } from './replace-file.ts'
 
 const FILE = 'control.id'
@@ -21,7 +22,7 @@ export function replicaId(dataDir: string): string {
 function read(file: string): string | null {
   try {
     const text = readFileSync(file, 'utf8').trim()
-    return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text) ? text : null
+    return isUuid(text) ? text : null
   } catch {
     return null
   }

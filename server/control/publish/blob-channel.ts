@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FrameSocket } from '../../contract/frame-socket.ts'
 import { FrameError } from '../../contract/frames.ts'
+import { isDigest } from '../../contract/ids.ts'
 import type { BlobRequestMessage } from '../../contract/link.ts'
 
 /** An edge keeps the channel for the next release; it connects again when it was closed. */
@@ -17,8 +18,8 @@ export async function serveBlobs(openBlob: OpenBlob, socket: FrameSocket): Promi
   for (;;) {
     const message = (await socket.receive(IDLE_MS)) as Partial<BlobRequestMessage> | null | undefined
     if (message === undefined) return
-    const digest = message?.type === 'blob' && typeof message.digest === 'string' ? message.digest : ''
-    if (!/^[0-9a-f]{64}$/.test(digest)) throw new FrameError('not a request for a blob')
+    const digest = message?.digest
+    if (message?.type !== 'blob' || !isDigest(digest)) throw new FrameError('not a request for a blob')
     const blob = await openBlob(digest)
     await socket.send({ type: 'blob-head', digest, bytes: blob?.bytes ?? null }, SEND_LIMIT_MS)
     if (blob !== null) await socket.sendRaw(blob.stream, AbortSignal.timeout(BLOB_LIMIT_MS))

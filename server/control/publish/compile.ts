@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { isUuid } from '../../contract/ids.ts'
 import { type Payloads, type RecordKind, recordKinds } from '../../contract/records.ts'
 
 /** What names a serving record. */
@@ -117,13 +118,11 @@ function compileAddress(
   return { siteId: row.siteId, certificates, legacyTls: row.legacyTls }
 }
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-
 /** Each key once; what is no key of a record (a mark made by hand) is left out, so that it cannot stop the feed. */
 export function distinctKeys(keys: Iterable<RecordKey>): RecordKey[] {
   const byText = new Map<string, RecordKey>()
   for (const { kind, key } of keys) {
-    const isKey = recordKinds.includes(kind) && (kind !== 'site' || uuid.test(key))
+    const isKey = recordKinds.includes(kind) && (kind !== 'site' || isUuid(key))
     if (isKey) byText.set(`${kind} ${key}`, { kind, key })
   }
   return [...byText.values()]

@@ -3,6 +3,7 @@ import { rmSync, statSync, unlinkSync, utimesSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { isDigest } from '../../contract/ids.ts'
 import type { BlobRef } from '../../contract/manifest.ts'
 import { AppError } from '../errors.ts'
 import { eachLimited } from './limit.ts'
@@ -210,13 +211,9 @@ function touch(path: string): boolean {
   }
 }
 
+/** `digest` has passed `isDigest`: digests come from edges too, and nothing else may become part of a path. */
 function blobPath(folder: string, digest: string): string {
   return join(folder, digest.slice(0, 2), digest)
-}
-
-/** Digests come from edges too: nothing else may become part of a path. */
-function isDigest(text: string): boolean {
-  return /^[0-9a-f]{64}$/.test(text)
 }
 
 function rethrowStorage(error: unknown): never {

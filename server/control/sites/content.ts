@@ -1,4 +1,10 @@
-import type { BlobRef, Encoding, Manifest, ManifestFile } from '../../contract/manifest.ts'
+import {
+  type BlobRef,
+  type Encoding,
+  MAX_MANIFEST_BYTES,
+  type Manifest,
+  type ManifestFile,
+} from '../../contract/manifest.ts'
 import { AppError } from '../errors.ts'
 import { readArchive } from './archive.ts'
 import { commonFolder } from './archive-path.ts'
@@ -59,7 +65,14 @@ export async function prepareContent(archive: string, options: ContentOptions): 
   })
   files.sort(([a], [b]) => (a < b ? -1 : 1))
   const manifest: Manifest = { version: 1, createdAt: options.now.toISOString(), files: Object.fromEntries(files) }
-  const { digest } = await staging.add(once(Buffer.from(JSON.stringify(manifest))))
+  const text = Buffer.from(JSON.stringify(manifest))
+  if (text.length > MAX_MANIFEST_BYTES) {
+    throw new AppError(
+      'ARCHIVE_REFUSED',
+      'The names of the files are too long together. Shorten paths, or leave files out, and pack your site again.',
+    )
+  }
+  const { digest } = await staging.add(once(text))
   return { manifestDigest: digest, files: files.length, bytes: files.reduce((sum, [, file]) => sum + file.bytes, 0) }
 }
 

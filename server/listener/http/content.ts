@@ -1,5 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDigest } from '../../contract/ids.ts'
 import type { BlobRef } from '../../contract/manifest.ts'
 import { FILE_CACHE_BYTES, MAX_CACHED_FILE_BYTES } from './limits.ts'
 import { createLru } from './lru.ts'
@@ -17,11 +18,9 @@ export type Content = {
   open(ref: BlobRef): Promise<FileHandle>
 }
 
-const DIGEST = /^[0-9a-f]{64}$/
-
 /** Where a blob lies. Throws `ContentError` for what is no digest, so no other file can be named. */
 export function blobPath(blobsFolder: string, digest: string): string {
-  if (!DIGEST.test(digest)) throw new ContentError('not a digest')
+  if (!isDigest(digest)) throw new ContentError('not a digest')
   return join(blobsFolder, digest.slice(0, 2), digest)
 }
 

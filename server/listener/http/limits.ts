@@ -44,5 +44,4 @@ export const MAX_CACHED_FILE_BYTES = 1024 * 1024
 export const FILE_CACHE_BYTES = 64 * 1024 * 1024
 export const FILE_PIECE_BYTES = 256 * 1024
 export const MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
-export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 export const RECORD_CACHE_ENTRIES = 20_000

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
-import type { Manifest, ManifestFile } from '../../contract/manifest.ts'
+import { MAX_MANIFEST_BYTES, type Manifest, type ManifestFile } from '../../contract/manifest.ts'
 import { blobPath, ContentError } from './content.ts'
-import { MANIFEST_CACHE_BYTES, MAX_MANIFEST_BYTES } from './limits.ts'
+import { MANIFEST_CACHE_BYTES } from './limits.ts'
 import { createLru } from './lru.ts'
 
 /** A release as a request needs it. */
