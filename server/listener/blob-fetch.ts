@@ -165,8 +165,8 @@ async function receiveBlob(socket: FrameSocket, blobs: EdgeBlobs, digest: string
 }
 
 function neededManifests(store: EdgeStore): string[] {
-  const sites = [...store.servedSites(), ...store.parked().map(({ payload }) => payload as Payloads['site'])]
-  return sites.flatMap(({ manifest }) => (manifest === null ? [] : [manifest]))
+  const parked = store.parked().flatMap(({ payload }) => (payload as Payloads['site']).manifest ?? [])
+  return [...store.servedManifests(), ...parked]
 }
 
 function reasonOf(error: unknown): string {

@@ -55,6 +55,19 @@ test('content is collected when no manifest has needed it for a while, and not b
   for (const digest of Object.values(kept)) expect(await blobs.has(digest)).toBe(true)
 })
 
+test('while nothing changes, no manifest is read again', async () => {
+  await using folder = temporaryFolder()
+  const blobs = createEdgeBlobs(folder.path)
+  const text = JSON.stringify({ version: 1, createdAt: 'x', files: {} })
+  const digest = digestOf(Buffer.from(text))
+  await blobs.write(digest, bytesOf(text))
+  expect(await blobs.collect([digest], 0)).toBe(0)
+  writeFileSync(join(folder.path, digest.slice(0, 2), digest), 'damaged')
+  expect(await blobs.collect([digest], 1)).toBe(0)
+  await blobs.write(digestOf(Buffer.from('new')), bytesOf('new'))
+  await expect(blobs.collect([digest], 2)).rejects.toThrow(/cannot be read/)
+})
+
 test('a manifest that cannot be read stops the collection', async () => {
   await using folder = temporaryFolder()
   const blobs = createEdgeBlobs(folder.path)

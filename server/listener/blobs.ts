@@ -23,7 +23,8 @@ export type EdgeBlobs = {
   manifest(digest: string): Promise<Manifest>
   /**
    * Deletes blobs that no manifest of `needed` has used for 15 minutes. Does nothing when one of these
-   * is here but cannot be read. Returns how many went.
+   * is here but cannot be read, and reads none when nothing has changed since nothing was left to delete.
+   * Returns how many went.
    */
   collect(needed: readonly string[], nowMs: number): Promise<number>
   /** Removes what a killed process left behind. For the start. */
@@ -36,7 +37,24 @@ export function createEdgeBlobs(folder: string): EdgeBlobs {
   const pathOf = (digest: string): string => join(folder, digest.slice(0, 2), digest)
   const dirty = new Set<string>()
   const unusedSince = new Map<string, number>()
+  let writes = 0
+  /** What the last collection found to be all that is here; null: there may be more. */
+  let settled: { readonly needed: ReadonlySet<string>; readonly writes: number } | null = null
 
+  /** Deletes what has been unused for long enough, and remembers since when the others are. */
+  const sweep = async (unused: ReadonlySet<string>, nowMs: number): Promise<number> => {
+    for (const digest of unusedSince.keys()) if (!unused.has(digest)) unusedSince.delete(digest)
+    let removed = 0
+    for (const digest of unused) {
+      const sinceMs = unusedSince.get(digest) ?? nowMs
+      unusedSince.set(digest, sinceMs)
+      if (nowMs - sinceMs < UNUSED_GRACE_MS) continue
+      await rm(pathOf(digest), { force: true })
+      unusedSince.delete(digest)
+      removed++
+    }
+    return removed
+  }
   const has = (digest: string): Promise<boolean> => isFile(pathOf(digest))
   const manifest = async (digest: string): Promise<Manifest> => {
     const { size } = await stat(pathOf(digest))
@@ -52,6 +70,7 @@ export function createEdgeBlobs(folder: string): EdgeBlobs {
       try {
         await writeChecked(draft, digest, content)
         await mkdir(join(folder, digest.slice(0, 2)), { recursive: true, mode: 0o750 })
+        writes++
         await rename(draft, pathOf(digest))
         dirty.add(join(folder, digest.slice(0, 2)))
       } finally {
@@ -63,20 +82,12 @@ export function createEdgeBlobs(folder: string): EdgeBlobs {
       dirty.clear()
     },
     async collect(needed, nowMs) {
+      const asked = { needed: new Set(needed), writes }
+      if (settled?.writes === writes && isSame(settled.needed, asked.needed)) return 0
       const used = await usedBlobs(needed, has, manifest)
-      let removed = 0
-      const present = await listBlobs(folder)
-      const unused = present.filter((digest) => !used.has(digest))
-      for (const digest of unusedSince.keys()) if (!unused.includes(digest)) unusedSince.delete(digest)
-      for (const digest of unused) {
-        const sinceMs = unusedSince.get(digest)
-        if (sinceMs === undefined) unusedSince.set(digest, nowMs)
-        else if (nowMs - sinceMs >= UNUSED_GRACE_MS) {
-          await rm(pathOf(digest), { force: true })
-          unusedSince.delete(digest)
-          removed++
-        }
-      }
+      const unused = new Set((await listBlobs(folder)).filter((digest) => !used.has(digest)))
+      const removed = await sweep(unused, nowMs)
+      settled = unusedSince.size === 0 ? asked : null
       return removed
     },
     clearTemporary: () => rm(temporary, { recursive: true, force: true }),
@@ -124,6 +135,10 @@ async function usedBlobs(
     for (const ref of manifestBlobs(await read(digest))) used.add(ref.digest)
   }
   return used
+}
+
+function isSame(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
+  return a.size === b.size && a.isSubsetOf(b)
 }
 
 async function listBlobs(folder: string): Promise<string[]> {

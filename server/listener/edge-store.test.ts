@@ -145,3 +145,16 @@ test('damage that was met while running is mended by the next start, once', asyn
   expect(store.get('site', 's')).not.toBeNull()
   store.close()
 })
+
+test('the manifests of served sites are known, parked ones apart', async () => {
+  await using folder = temporaryFolder()
+  const store = openEdgeStore(folder.path)
+  const withManifest = (key: string, manifest: string): ServingRecord<'site'> => {
+    const record = site(1, 'x', key)
+    return { ...record, payload: { ...(record.payload as NonNullable<typeof record.payload>), manifest } }
+  }
+  store.apply([withManifest('a', 'm1'), withManifest('b', 'm2'), site(1, 'x', 'c')], 1)
+  store.apply([], 2, { ...nothing, parked: [withManifest('a', 'm3')] })
+  expect(store.servedManifests().sort()).toEqual(['m1', 'm2'])
+  store.close()
+})

@@ -51,8 +51,8 @@ export type EdgeStore = EdgeReader & {
   unpark(record: ServingRecord): boolean
   /** Records that this edge could not use and that nothing has replaced, oldest first. */
   refused(): Refusal[]
-  /** Every site that is served, for the collection of blobs. */
-  servedSites(): Payloads['site'][]
+  /** The manifests of all sites that are served, for the collection of blobs. */
+  servedManifests(): string[]
   /** Makes the next opening begin with an empty file. For an error that `isDamage` says yes to. */
   markDamaged(): void
 }
@@ -181,11 +181,11 @@ function storeOf(file: DatabaseSync, folder: string): EdgeStore {
         return seen !== null
       }),
     refused: () => file.prepare('select kind, key, revision, reason from refused order by revision').all() as Refusal[],
-    servedSites: () =>
+    servedManifests: () =>
       file
-        .prepare("select payload from record where kind = 'site'")
+        .prepare(`select payload ->> 'manifest' as digest from record where kind = 'site' and digest is not null`)
         .all()
-        .map((row) => JSON.parse(String(row.payload))),
+        .map(({ digest }) => String(digest)),
     markDamaged: () => writeFileSync(join(folder, DAMAGED_MARK), '', { mode: 0o640 }),
   }
 }
