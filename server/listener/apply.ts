@@ -154,8 +154,9 @@ function openProblem(keyPair: SealKeyPair, sealed: string, context: string): str
 }
 
 /** All exceptions, oldest first; where they are too many, one stands for the rest of its kind. */
+/** Asked for with every ack, and while a new edge fills nearly all sites are parked: no more are read than are listed. */
 function exceptionsOf(store: EdgeStore, pendingReason: (siteId: string) => string | null): LinkException[] {
-  const pending = store.parkedKeys().map(
+  const pending = store.parkedKeys(MAX_EXCEPTIONS + 1).map(
     (item): LinkException => ({
       ...item,
       state: 'pending',

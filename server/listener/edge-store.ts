@@ -43,8 +43,8 @@ export type EdgeStore = EdgeReader & {
   endSnapshot(feedId: string, revision: number): { kind: RecordKind; key: string }[]
   /** Records that wait for content, oldest first. */
   parked(): ServingRecord[]
-  /** Their keys alone. */
-  parkedKeys(): { kind: RecordKind; key: string; revision: number }[]
+  /** The keys of up to `limit` of them, in the order of keys. */
+  parkedKeys(limit: number): { kind: RecordKind; key: string; revision: number }[]
   /** Whether this very record still waits. */
   isParked(record: ServingRecord): boolean
   /** Makes a parked record the served one. False, and nothing done, when another one came for its key meanwhile. */
@@ -144,6 +144,7 @@ function storeOf(file: DatabaseSync, folder: string): EdgeStore {
   const meta = metaOf(file)
   const write = writerOf(file, meta.snapshot)
   const select = file.prepare('select payload from record where kind = ? and key = ?')
+  const parkedKeys = file.prepare('select kind, key, revision from parked order by kind, key limit ?')
   return {
     get: (kind, key) => lookup(select, kind, key),
     close: () => file.close(),
@@ -169,10 +170,7 @@ function storeOf(file: DatabaseSync, folder: string): EdgeStore {
         return gone
       }),
     parked: () => file.prepare('select kind, key, revision, payload from parked order by revision').all().map(toRecord),
-    parkedKeys: () =>
-      file.prepare('select kind, key, revision from parked order by revision').all() as ReturnType<
-        EdgeStore['parkedKeys']
-      >,
+    parkedKeys: (limit) => parkedKeys.all(limit) as ReturnType<EdgeStore['parkedKeys']>,
     isParked: (record) => write.parkedSeen(record) !== null,
     unpark: (record) =>
       transaction(file, () => {
