@@ -4,6 +4,7 @@ import { MAX_BLOB_BYTES } from '../contract/link.ts'
 import { MAX_MANIFEST_BYTES, manifestBlobs } from '../contract/manifest.ts'
 import type { Payloads, ServingRecord } from '../contract/records.ts'
 import type { Logger } from '../process/log.ts'
+import { createSleeper } from '../process/sleeper.ts'
 import { BlobError, type EdgeBlobs } from './blobs.ts'
 import type { EdgeStore } from './edge-store.ts'
 
@@ -45,9 +46,8 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
   const reasons = new Map<string, string>()
   let channel: FrameSocket | null = null
   let retryMs = RETRY_MS
-  let isWoken = true
-  let isClosed = false
-  let release: (() => void) | null = null
+  const closing = new AbortController()
+  const sleeper = createSleeper(closing.signal)
   let collectedAtMs = performance.now()
 
   const request = async (): Promise<FrameSocket> => {
@@ -73,28 +73,38 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
     if (manifest === null) return true
     await fetchBlob(manifest, MAX_MANIFEST_BYTES)
     for (const ref of manifestBlobs(await blobs.manifest(manifest))) {
-      if (isClosed || !store.isParked(record)) return false
+      if (closing.signal.aborted || !store.isParked(record)) return false
       await fetchBlob(ref.digest, MAX_BLOB_BYTES)
     }
     await blobs.flush()
     return true
   }
+  /** Remembers why a site's content is not here, and tells it once. */
+  const note = (siteId: string, error: unknown): void => {
+    const reason = reasonOf(error)
+    if (reasons.get(siteId) === reason) return
+    reasons.set(siteId, reason)
+    log.warn({ err: error, siteId }, "a site's content could not be had; trying again")
+    options.onChange()
+  }
+  const forgetReasons = (parked: readonly ServingRecord[]): void => {
+    const waiting = new Set(parked.map(({ key }) => key))
+    for (const siteId of reasons.keys()) if (!waiting.has(siteId)) reasons.delete(siteId)
+  }
   /** Whether every parked site has its content now. */
   const pass = async (): Promise<boolean> => {
+    const parked = store.parked()
+    forgetReasons(parked)
     let isComplete = true
-    for (const record of store.parked()) {
-      if (isClosed) return false
+    for (const record of parked) {
+      if (closing.signal.aborted) return false
       try {
         if (!(await fetchContent(record))) continue
         reasons.delete(record.key)
         await options.onComplete(record)
       } catch (error) {
         isComplete = false
-        const reason = reasonOf(error)
-        if (reasons.get(record.key) === reason) continue
-        reasons.set(record.key, reason)
-        log.warn({ err: error, siteId: record.key }, "a site's content could not be had; trying again")
-        options.onChange()
+        note(record.key, error)
       }
     }
     return isComplete
@@ -105,29 +115,18 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
     const removed = await blobs.collect(neededManifests(store), performance.now())
     if (removed > 0) log.info({ removed }, 'removed content that no site needs any more')
   }
-  const sleep = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      if (isWoken || isClosed) return resolve()
-      const timer = setTimeout(done, ms)
-      release = done
-      function done(): void {
-        clearTimeout(timer)
-        release = null
-        resolve()
-      }
-    })
   const run = async (): Promise<void> => {
     await blobs.clearTemporary()
-    while (!isClosed) {
-      isWoken = false
+    while (!closing.signal.aborted) {
+      sleeper.begin()
       try {
         const isComplete = await pass()
         retryMs = isComplete ? RETRY_MS : Math.min(retryMs * 2, MAX_RETRY_MS)
         if (isComplete) await collect()
-        await sleep(isComplete ? COLLECT_INTERVAL_MS : retryMs)
+        await sleeper.sleep(isComplete ? COLLECT_INTERVAL_MS : retryMs)
       } catch (error) {
         log.error({ err: error }, 'looking for content failed; trying again')
-        await sleep(MAX_RETRY_MS)
+        await sleeper.sleep(MAX_RETRY_MS)
       }
     }
   }
@@ -135,13 +134,11 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
   return {
     reasonFor: (siteId) => reasons.get(siteId) ?? null,
     wake() {
-      isWoken = true
       retryMs = RETRY_MS
-      release?.()
+      sleeper.wake()
     },
     async close() {
-      isClosed = true
-      release?.()
+      closing.abort()
       channel?.close()
       await running
     },

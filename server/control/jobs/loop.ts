@@ -1,4 +1,6 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from '../../process/log.ts'
+import { createSleeper } from '../../process/sleeper.ts'
 import type { Topic } from '../db.ts'
 import type { Hints } from './hints.ts'
 
@@ -30,58 +32,28 @@ export type LoopOptions = {
 export function startLoop(options: LoopOptions): Loop {
   const { name, log, intervalMs } = options
   const abort = new AbortController()
-  let isWoken = true
-  let wakeSleeper: (() => void) | null = null
-
-  const wake = (): void => {
-    isWoken = true
-    wakeSleeper?.()
-  }
-  const sleep = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      if (isWoken || abort.signal.aborted) return resolve()
-      const timer = setTimeout(done, Math.max(0, Math.min(ms, intervalMs)))
-      wakeSleeper = done
-      function done(): void {
-        clearTimeout(timer)
-        wakeSleeper = null
-        resolve()
-      }
-    })
-  const pause = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      abort.signal.addEventListener(
-        'abort',
-        () => {
-          clearTimeout(timer)
-          resolve()
-        },
-        { once: true },
-      )
-    })
+  const sleeper = createSleeper(abort.signal)
   const run = async (): Promise<void> => {
     while (!abort.signal.aborted) {
-      isWoken = false
+      sleeper.begin()
       try {
-        await sleep((await options.pass(abort.signal)) ?? intervalMs)
+        const waitMs = (await options.pass(abort.signal)) ?? intervalMs
+        await sleeper.sleep(Math.min(waitMs, intervalMs))
       } catch (error) {
         if (abort.signal.aborted) return
         log.error({ err: error, loop: name }, 'a pass failed; trying again')
-        await pause(FAILURE_PAUSE_MS)
-        isWoken = true
+        await pause(FAILURE_PAUSE_MS, undefined, { signal: abort.signal }).catch(() => undefined)
       }
     }
   }
   const { topic, hints } = options
-  const unsubscribe = topic === undefined ? undefined : hints?.subscribe(topic, wake)
+  const unsubscribe = topic === undefined ? undefined : hints?.subscribe(topic, sleeper.wake)
   const running = run()
   return {
-    wake,
+    wake: sleeper.wake,
     async stop() {
       unsubscribe?.()
       abort.abort()
-      wakeSleeper?.()
       await running
     },
   }
