@@ -1,4 +1,5 @@
 import type { OwnershipState } from '../generated/enums.ts'
+import { eachLimited } from '../jobs/limit.ts'
 import { DialError, type Dialler } from '../outbound/dialler.ts'
 import type { LookupResult } from '../outbound/resolver.ts'
 import type { StoredProblem } from './hostname-store.ts'
@@ -51,14 +52,14 @@ export async function gatherEvidence(dialler: Dialler, search: Search, startedAt
   const open = (): Target[] =>
     search.targets.filter(({ id }) => !names.get(id)?.some((name) => txt.get(name)?.kind === 'proof'))
   const look = (wanted: Iterable<string | undefined>): Promise<void> =>
-    each(new Set(wanted), async (name) => {
+    eachLimited([...new Set(wanted)], PARALLEL, async (name) => {
       if (name !== undefined && !txt.has(name))
         txt.set(name, judge(await dialler.lookupTxt(challengeName(name)), value))
     })
   await look([...[...names.values()].map((chain) => chain[0]), ...(search.isDomainDue ? [search.registrable] : [])])
   await look(open().flatMap(({ id }) => names.get(id) ?? []))
   const byHttp = open().filter(({ claim, state }) => state !== 'verified' && !claim.name.startsWith('*.'))
-  await each(new Set(byHttp), async ({ claim }) => {
+  await eachLimited(byHttp, PARALLEL, async ({ claim }) => {
     http.set(claim.name, await fetchProof(dialler, httpProofUrl(claim.name, search.token), value))
   })
   return { startedAt, txt, http }
@@ -115,12 +116,4 @@ async function fetchProof(dialler: Dialler, url: string, value: string) {
 function shown(value: string): string {
   const plain = value.replace(/[^\x20-\x7e]/g, '?')
   return `"${plain.length > SHOWN_LENGTH ? `${plain.slice(0, SHOWN_LENGTH)}…` : plain}"`
-}
-
-async function each<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
-  const queue = [...items].values()
-  const runner = async (): Promise<void> => {
-    for (const item of queue) await work(item)
-  }
-  await Promise.all(Array.from({ length: PARALLEL }, runner))
 }

@@ -1,18 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Db } from '../db.ts'
+import type { LiveHostnames, WantedHostname } from '../domains/view.ts'
 import type { RecordKey } from './compile.ts'
 import { readNameRecords, unackedKeys } from './liveness-store.ts'
 
 /** Longest wait between looks: another replica may hold the link, and acks wake only this process. */
 const POLL_MS = 250
-
-/** A hostname as it should be served; fingerprint null: it has no certificate. */
-export type WantedHostname = {
-  readonly id: string
-  readonly name: string
-  readonly siteId: string
-  readonly fingerprint: string | null
-}
 
 /** What every live edge serves: at least one edge, and all whose lease has not run out. */
 export type Liveness = {
@@ -21,7 +14,7 @@ export type Liveness = {
   /** Waits until `areAcked`. False when the time is over or `signal` aborts. */
   awaitAcked(keys: readonly RecordKey[], signal: AbortSignal, timeoutMs: number): Promise<boolean>
   /** The ids of those hostnames that every live edge serves with that very site and certificate. */
-  liveHostnames(hostnames: readonly WantedHostname[]): Promise<Set<string>>
+  readonly liveHostnames: LiveHostnames
   /** An ack was written: whoever waits looks again. */
   acked(): void
 }

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import { isDigest } from '../../contract/ids.ts'
 import type { BlobRef } from '../../contract/manifest.ts'
 import { AppError } from '../errors.ts'
-import { eachLimited } from './limit.ts'
+import { eachLimited } from '../jobs/limit.ts'
 
 /** Files that are flushed to the disk at the same time. */
 const FLUSHES = 8

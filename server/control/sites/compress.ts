@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 import type { Encoding } from '../../contract/manifest.ts'
-import { createLimiter } from './limit.ts'
+import { createLimiter } from '../jobs/limit.ts'
 
 /** Smaller files gain nothing that a visitor would feel. */
 export const MIN_COMPRESSED_BYTES = 512

@@ -6,12 +6,12 @@ import {
   type ManifestFile,
 } from '../../contract/manifest.ts'
 import { AppError } from '../errors.ts'
+import { eachLimited } from '../jobs/limit.ts'
 import { readArchive } from './archive.ts'
 import { commonFolder } from './archive-path.ts'
 import type { BlobStaging, BlobStore } from './blobs.ts'
 import { type Compressor, MAX_COMPRESSED_BYTES, MIN_COMPRESSED_BYTES } from './compress.ts'
 import { contentType } from './content-types.ts'
-import { eachLimited } from './limit.ts'
 
 /** Files of one upload that are read back and compressed at the same time. */
 const READS = 2
