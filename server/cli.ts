@@ -1,6 +1,6 @@
 import { ChildStartError } from './process/child.ts'
 import { LockedError } from './process/lock.ts'
-import { PostgresError } from './process/postgres.ts'
+import { PostgresError } from './process/postgres-account.ts'
 import { environmentWithFile, readSettings, type Settings, SettingsError } from './process/settings.ts'
 import { type Plane, type Running, startPlanes } from './process/start.ts'
 import { stopRequest } from './process/stop-request.ts'

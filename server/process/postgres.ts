@@ -1,24 +1,23 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { chownSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
+import {
+  type Account,
+  giveData,
+  makeSocketFolder,
+  PostgresError,
+  serverAccount,
+  socketFolder,
+} from './postgres-account.ts'
 
 const run = promisify(execFile)
 
-/** Accounts that the database server may run as when we are root (it refuses to be root), first that exists. */
-const SERVER_USERS = ['nameplate', 'postgres', 'nobody'] as const
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 10_000
 const DATABASE_USER = 'nameplate'
-
-/** The embedded server could not be prepared or started. `message` says what to do. */
-export class PostgresError extends Error {
-  override name = 'PostgresError'
-}
 
 /** Where and how the embedded server runs. */
 export type PostgresOptions = {
@@ -26,6 +25,8 @@ export type PostgresOptions = {
   readonly folder: string
   /** `name=value` settings besides ours. */
   readonly settings?: readonly string[]
+  /** The account of the listener's workers, which the server never runs as. */
+  readonly exceptUser?: string | null
 }
 
 /** A running embedded server. It listens on a Unix socket in its own folder only: no port, no password. */
@@ -38,7 +39,6 @@ export type EmbeddedPostgres = {
 }
 
 type Binaries = { readonly postgres: string; readonly initdb: string }
-type Account = { readonly uid: number; readonly gid: number }
 
 /**
  * Prepares and starts the embedded PostgreSQL. Works as root (the server then runs as another
@@ -47,16 +47,15 @@ type Account = { readonly uid: number; readonly gid: number }
  */
 export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
   const binaries = await findBinaries()
-  const account = process.getuid?.() === 0 ? await serverAccount() : null
   const pgdata = join(options.folder, 'pgdata')
-  const sockets = join(
-    tmpdir(),
-    `nameplate-pg-${createHash('sha256').update(options.folder).digest('hex').slice(0, 16)}`,
-  )
-  for (const folder of [options.folder, sockets]) own(folder, account)
+  const account = process.getuid?.() === 0 ? await serverAccount(pgdata, options.exceptUser ?? null) : null
+  const sockets = socketFolder(options.folder)
+  own(options.folder, account)
+  if (sockets !== options.folder) makeSocketFolder(sockets, account)
+  await endLeftover(pgdata)
+  if (account !== null) giveData(pgdata, account)
   const launch = await launcher(account, [binaries.postgres, options.folder])
   if (!existsSync(join(pgdata, 'PG_VERSION'))) await initialise(launch, binaries, pgdata)
-  await endLeftover(pgdata)
   const flags = ['listen_addresses=', `unix_socket_directories=${sockets}`, 'unix_socket_permissions=0700']
   const settings = [...flags, ...(options.settings ?? [])].flatMap((setting) => ['-c', setting])
   const [command, ...args] = [...launch, binaries.postgres, '-D', pgdata, ...settings]
@@ -81,16 +80,6 @@ async function findBinaries(): Promise<Binaries> {
       { cause },
     )
   }
-}
-
-/** As root: the account of the server, by name, from the system's own list. */
-async function serverAccount(): Promise<Account> {
-  for (const name of SERVER_USERS) {
-    const found = await run('getent', ['passwd', name]).catch(() => null)
-    const [, , uid, gid] = found?.stdout.split(':') ?? []
-    if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) }
-  }
-  throw new PostgresError('PostgreSQL does not run as root and there is no other account: set DATABASE_URL')
 }
 
 function own(folder: string, account: Account | null): void {

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { type Child, superviseChild } from './child.ts'
 import { takeLock } from './lock.ts'
 import { createLog, type Logger } from './log.ts'
-import { type EmbeddedPostgres, startPostgres } from './postgres.ts'
+import { type EmbeddedPostgres, type PostgresOptions, startPostgres } from './postgres.ts'
 import type { Settings } from './settings.ts'
 
 /** The planes that a parent can run. */
@@ -52,7 +52,10 @@ export async function startPlanes(
   try {
     const childEnv = { ...env }
     if (wanted.includes('control') && settings.databaseUrl === null) {
-      const database = await keepPostgres(join(settings.dataDir, 'postgres'), log)
+      const database = await keepPostgres(
+        { folder: join(settings.dataDir, 'postgres'), exceptUser: settings.user },
+        log,
+      )
       stops.push(database.stop)
       childEnv.DATABASE_URL = database.url
     }
@@ -74,9 +77,12 @@ export async function startPlanes(
 }
 
 /** The embedded server, started again when it dies; its URL stays the same. */
-async function keepPostgres(folder: string, log: Logger): Promise<{ url: string; stop: () => Promise<void> }> {
+async function keepPostgres(
+  options: PostgresOptions,
+  log: Logger,
+): Promise<{ url: string; stop: () => Promise<void> }> {
   let isStopping = false
-  let server: EmbeddedPostgres = await startPostgres({ folder })
+  let server: EmbeddedPostgres = await startPostgres(options)
   const { url } = server
   const watch = (): void => {
     server.child.once('exit', (code, signal) => {
@@ -88,7 +94,7 @@ async function keepPostgres(folder: string, log: Logger): Promise<{ url: string;
   const restart = async (): Promise<void> => {
     while (!isStopping) {
       try {
-        server = await startPostgres({ folder })
+        server = await startPostgres(options)
         return watch()
       } catch (error) {
         log.error({ err: error }, 'the embedded PostgreSQL does not start; trying again')
