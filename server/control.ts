@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import { normalizeName } from './contract/names.ts'
 import { createReach } from './contract/reach.ts'
@@ -11,6 +12,7 @@ import { addressRoutes } from './control/addresses/routes.ts'
 import { createAddressService } from './control/addresses/service.ts'
 import { thisMachine } from './control/addresses/view.ts'
 import { buildApi } from './control/api/app.ts'
+import { listen, localUrl } from './control/api/listen.ts'
 import { createAuthenticate } from './control/auth/authenticate.ts'
 import { authRoutes } from './control/auth/routes.ts'
 import { createSessionService } from './control/auth/sessions.ts'
@@ -40,6 +42,7 @@ import { lastHttpsPort } from './control/edges/store.ts'
 import { forgetEvents } from './control/events/record.ts'
 import { ensureInstallation, hasInstallation } from './control/installation.ts'
 import { type Hints, openHints } from './control/jobs/hints.ts'
+import type { Loop } from './control/jobs/loop.ts'
 import { type Retention, startRetention } from './control/jobs/retention.ts'
 import { migrate } from './control/migrate.ts'
 import { createDialler } from './control/outbound/dialler.ts'
@@ -125,7 +128,7 @@ async function main(settings: Settings): Promise<void> {
   const base = await openBase(settings, stops)
   await seed(base)
   const app = await compose(base, stops)
-  await listen(app, settings)
+  await listen(app, settings.apiListen)
   stops.push(() => app.close())
   process.send?.(await readyMessage(base))
 }
@@ -156,45 +159,19 @@ async function seed(base: Base): Promise<void> {
   await seedAdmin(db, { email: settings.adminEmail, password: settings.adminPassword }, log)
   await seedIssuer(db, vault, settings, log, version)
   if (panelHostname === null) return
-  const { address, port } = settings.apiListen
-  const isEvery = address === null || address === '0.0.0.0' || address === '::'
-  const host = isEvery ? '127.0.0.1' : address.includes(':') ? `[${address}]` : address
   await write(db, {}, async (tx) => {
     const tenantId = await ensureSystemTenant(tx)
-    const siteId = await ensurePanelSite(tx, { tenantId, upstream: `http://${host}:${port}` })
+    const siteId = await ensurePanelSite(tx, { tenantId, upstream: localUrl(settings.apiListen) })
     await ensureTrustedHostname(tx, hooks, { tenantId, siteId, name: panelHostname })
   })
 }
 
 /** Wires the domains, starts their loops and makes the API. */
 async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
-  const { settings, log, db, vault, hints, version } = base
-  const reach = createReach(settings.outboundAllow)
-  const dialler = createDialler({ reach, dnsServers: settings.dnsServers })
-  const checker = createChecker({ db, dialler, hooks })
-  const blobs = createBlobStore(join(settings.dataDir, 'blobs'))
-  const liveness = createLiveness(db)
-  const { liveHostnames, awaitAcked } = liveness
-  const sessions = createSessionService(db, vault.derive('refresh'))
-  const streams = createEventStreams({ db, hints, log })
-  const reservedNames = base.panelHostname === null ? [] : [base.panelHostname]
-
-  const loops = [
-    startBlobCollector({ db, blobs, log }),
-    startRetention({ db, log, retentions }),
-    startSequencer({ db, hints, log }),
-    startRecheckLoop({ db, checker, hints, log }),
-    startCertificateManager({
-      db,
-      vault,
-      hints,
-      log,
-      version,
-      awaitAcked,
-      recheckBeforeOrder: checker.recheckBeforeOrder,
-      holder: replicaId(settings.dataDir),
-    }),
-  ]
+  const { settings, log, db, vault, hints, version, panelHostname } = base
+  const shared = makeShared(base)
+  const { blobs, liveness, streams } = shared
+  const loops = startLoops(base, shared)
   const link = await startLinkServer({
     db,
     vault,
@@ -210,16 +187,6 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
     () => Promise.all(loops.map((loop) => loop.stop())),
     () => streams.close(),
   )
-
-  const hostnameDeps = {
-    db,
-    checker,
-    hooks,
-    liveHostnames,
-    reservedNames,
-    dialler,
-    publicTargets: () => readPlatformSettings(db),
-  }
   return buildApi({
     log,
     db,
@@ -227,46 +194,79 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
     version,
     authenticate: createAuthenticate(db),
     webFolder: existsSync(join(root, 'web/build/200.html')) ? join(root, 'web/build') : null,
-    isBehindListener: base.panelHostname !== null,
+    isBehindListener: panelHostname !== null,
     health: async () => ({ ...(await installationHealth(db)), version }),
-    routes: [
-      setupRoutes(createSetupService(db, sessions)),
-      authRoutes(db, sessions),
-      tokenRoutes(createTokenService(db)),
-      planRoutes(createPlanService(db)),
-      tenantRoutes(createTenantService(db)),
-      memberRoutes(createMemberService(db)),
-      userRoutes(createUserService(db)),
-      settingsRoutes(createSettingsService(db, () => lastHttpsPort(db))),
-      eventRoutes(createEventHistory(db), streams),
-      edgeRoutes(createEdgeService({ db })),
-      siteRoutes(createSiteService({ db, reach })),
-      releaseRoutes(createReleaseService({ db, blobs, compress: createCompressor() })),
-      addressRoutes(createAddressService({ db, machine: thisMachine })),
-      hostnameRoutes(createHostnameService(hostnameDeps)),
-      domainRoutes(createDomainService(hostnameDeps)),
-      certificateRoutes(createCertificateService({ db, vault })),
-      issuerRoutes(createIssuerService({ db, vault, version })),
-    ],
+    routes: routesOf(base, shared),
   })
 }
 
-async function listen(app: FastifyInstance, { apiListen: { address, port } }: Settings): Promise<void> {
-  try {
-    await app.listen({ host: address ?? '::', port })
-  } catch (error) {
-    const at = `${address ?? 'every address'}, port ${port}`
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'EADDRINUSE')
-      throw new SettingsError(
-        `NAMEPLATE_API_LISTEN: ${at} is in use by another program: stop it, or choose another port`,
-      )
-    if (code === 'EADDRNOTAVAIL')
-      throw new SettingsError(`NAMEPLATE_API_LISTEN: this machine has no address ${address}`)
-    if (code === 'EACCES')
-      throw new SettingsError(`NAMEPLATE_API_LISTEN: ${at} is not permitted to this user: choose a port above 1023`)
-    throw error
+/** What loops and routes have in common. */
+type Shared = ReturnType<typeof makeShared>
+
+function makeShared({ settings, log, db, hints }: Base) {
+  const reach = createReach(settings.outboundAllow)
+  const dialler = createDialler({ reach, dnsServers: settings.dnsServers })
+  return {
+    reach,
+    dialler,
+    checker: createChecker({ db, dialler, hooks }),
+    blobs: createBlobStore(join(settings.dataDir, 'blobs')),
+    liveness: createLiveness(db),
+    streams: createEventStreams({ db, hints, log }),
   }
+}
+
+function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop, 'stop'>[] {
+  const { settings, log, db, vault, hints, version } = base
+  return [
+    startBlobCollector({ db, blobs, log }),
+    startRetention({ db, log, retentions }),
+    startSequencer({ db, hints, log }),
+    startRecheckLoop({ db, checker, hints, log }),
+    startCertificateManager({
+      db,
+      vault,
+      hints,
+      log,
+      version,
+      awaitAcked: liveness.awaitAcked,
+      recheckBeforeOrder: checker.recheckBeforeOrder,
+      holder: replicaId(settings.dataDir),
+    }),
+  ]
+}
+
+function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): FastifyPluginAsyncTypebox[] {
+  const { reach, dialler, checker, blobs, liveness, streams } = shared
+  const sessions = createSessionService(db, vault.derive('refresh'))
+  const hostnameDeps = {
+    db,
+    checker,
+    hooks,
+    dialler,
+    liveHostnames: liveness.liveHostnames,
+    reservedNames: panelHostname === null ? [] : [panelHostname],
+    publicTargets: () => readPlatformSettings(db),
+  }
+  return [
+    setupRoutes(createSetupService(db, sessions)),
+    authRoutes(db, sessions),
+    tokenRoutes(createTokenService(db)),
+    planRoutes(createPlanService(db)),
+    tenantRoutes(createTenantService(db)),
+    memberRoutes(createMemberService(db)),
+    userRoutes(createUserService(db)),
+    settingsRoutes(createSettingsService(db, () => lastHttpsPort(db))),
+    eventRoutes(createEventHistory(db), streams),
+    edgeRoutes(createEdgeService({ db })),
+    siteRoutes(createSiteService({ db, reach })),
+    releaseRoutes(createReleaseService({ db, blobs, compress: createCompressor() })),
+    addressRoutes(createAddressService({ db, machine: thisMachine })),
+    hostnameRoutes(createHostnameService(hostnameDeps)),
+    domainRoutes(createDomainService(hostnameDeps)),
+    certificateRoutes(createCertificateService({ db, vault })),
+    issuerRoutes(createIssuerService({ db, vault, version })),
+  ]
 }
 
 async function readyMessage({ db, settings }: Base): Promise<ControlReady> {
