@@ -42,7 +42,7 @@ export function loadMasterKey(file: string, mayCreate: boolean): Buffer {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw wrap(file, cause)
     if (!mayCreate) {
       throw new MasterKeyError(
-        `${file}: the master key is missing, and this database was made with one: restore it from your backup`,
+        `NAMEPLATE_MASTER_KEY_FILE: ${file}: the master key is missing, and this database was made with one: restore it from your backup`,
       )
     }
   }
@@ -78,10 +78,15 @@ function parseKey(bytes: Buffer, file: string): Buffer {
   if (bytes.length === KEY_BYTES) return bytes
   const text = bytes.toString('latin1').trim()
   if (/^[0-9a-fA-F]{64}$/.test(text)) return Buffer.from(text, 'hex')
-  throw new MasterKeyError(`${file}: a master key is 32 bytes or 64 hex digits; this file has ${bytes.length} bytes`)
+  throw new MasterKeyError(
+    `NAMEPLATE_MASTER_KEY_FILE: ${file}: a master key is 32 bytes or 64 hex digits; this file has ${bytes.length} bytes`,
+  )
 }
 
 function wrap(file: string, cause: unknown): MasterKeyError {
   if (cause instanceof MasterKeyError) return cause
-  return new MasterKeyError(`${file}: the master key cannot be read or made (${(cause as Error).message})`, { cause })
+  return new MasterKeyError(
+    `NAMEPLATE_MASTER_KEY_FILE: ${file}: the master key cannot be read or made (${(cause as Error).message})`,
+    { cause },
+  )
 }

@@ -34,6 +34,14 @@ afterEach(() => {
 })
 
 describe('ports', () => {
+  test('one port for both HTTPS and HTTP is told as what it is', async () => {
+    const [[free] = []] = await resolvePorts([wish([{ address: '127.0.0.1', port: 0 }])], nobodyHolds)
+    const both = { ...wish([{ address: '127.0.0.1', port: free?.port ?? 0 }]), setting: 'NAMEPLATE_HTTP_LISTEN' }
+    expect(await problem(resolvePorts([{ ...both, setting: 'NAMEPLATE_HTTPS_LISTEN' }, both], nobodyHolds))).toBe(
+      `NAMEPLATE_HTTP_LISTEN: port ${free?.port} is asked for twice; give HTTPS and HTTP a port each`,
+    )
+  })
+
   test('every address is IPv4 and IPv6 beside each other, on one port', async () => {
     const [binds = []] = await resolvePorts([wish([{ address: null, port: 0 }])], nobodyHolds)
     expect(binds[0]).toMatchObject({ address: '0.0.0.0', ipv6Only: false })

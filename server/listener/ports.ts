@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import type { Logger } from '../process/log.ts'
 import type { Listen } from '../process/settings.ts'
 import type { Orphans } from './orphans.ts'
@@ -90,11 +90,22 @@ async function probe(bind: Bind, setting: string, probes: Server[], isOurs: (bin
     await promise
   } catch (cause) {
     if (codeOf(cause) === 'EADDRINUSE' && isOurs(bind)) return bind
+    if (probes.some((other) => overlaps(other.address() as AddressInfo | null, bind)))
+      throw new PortError(`${setting}: port ${bind.port} is asked for twice; give HTTPS and HTTP a port each`, {
+        cause,
+      })
     throw new PortError(`${setting}: ${problemOf(bind, codeOf(cause), cause as Error)}`, { cause })
   }
   probes.push(server)
   const bound = server.address()
   return bound !== null && typeof bound === 'object' ? { ...bind, port: bound.port } : bind
+}
+
+/** Whether a port that we hold ourselves stands in the way. */
+function overlaps(held: AddressInfo | null, bind: Bind): boolean {
+  const every = ['0.0.0.0', '::']
+  if (held === null || held.port !== bind.port) return false
+  return held.address === bind.address || every.includes(held.address) || every.includes(bind.address)
 }
 
 function problemOf(bind: Bind, code: string | undefined, cause: Error): string {

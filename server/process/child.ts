@@ -32,7 +32,11 @@ export type Child<Ready> = {
   stop(): Promise<void>
 }
 
-/** Starts a child process and keeps it running. Its output goes to ours. */
+/**
+ * Starts a child process and keeps it running. Its output goes to ours. It is in a session of its own,
+ * so that Ctrl+C reaches the parent alone, which stops its children in order; a child ends by itself
+ * when its parent is gone.
+ */
 export function superviseChild<Ready>(options: ChildOptions): Child<Ready> {
   let isStopping = false
   let current: ChildProcess | null = null
@@ -44,6 +48,7 @@ export function superviseChild<Ready>(options: ChildOptions): Child<Ready> {
       const child = spawn(process.execPath, [options.file], {
         env: options.env,
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+        detached: true,
       })
       current = child
       child.on('message', (message: { type?: string }) => {
@@ -54,7 +59,7 @@ export function superviseChild<Ready>(options: ChildOptions): Child<Ready> {
       child.once('error', () => resolve())
       child.once('exit', (code, signal) => {
         current = null
-        if (!isStopping) options.log.warn({ child: options.name, code, signal }, 'a process has ended')
+        if (isReady && !isStopping) options.log.warn({ child: options.name, code, signal }, 'a process has ended')
         resolve()
       })
     })
@@ -64,7 +69,8 @@ export function superviseChild<Ready>(options: ChildOptions): Child<Ready> {
       const started = Date.now()
       await runOnce()
       if (isStopping) return
-      if (!isReady) return first.reject(new ChildStartError(`${options.name} did not start`))
+      if (!isReady)
+        return first.reject(new ChildStartError(`the ${options.name} process did not start, for the reason above`))
       pause = Date.now() - started > HEALTHY_MS ? LEAST_PAUSE_MS : Math.min(pause * 2, MOST_PAUSE_MS)
       await sleep(pause)
     }

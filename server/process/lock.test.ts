@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { LockedError, takeLock } from './lock.ts'
+import { SettingsError } from './settings.ts'
 
 let folder: string
 beforeEach(() => {
@@ -29,4 +30,11 @@ test('kill -9 of the holder frees it', async () => {
   holder.kill('SIGKILL')
   await once(holder, 'exit')
   takeLock(folder, 'start')()
+})
+
+test('a data directory that cannot be one is told by the name of its setting', () => {
+  const file = join(folder, 'a-file')
+  writeFileSync(file, '')
+  expect(() => takeLock(file, 'start')).toThrow(SettingsError)
+  expect(() => takeLock(file, 'start')).toThrow(/^NAMEPLATE_DATA_DIR: .*a-file cannot be made or written to/)
 })

@@ -41,7 +41,7 @@ test('values are read, empty ones count as unset', () => {
 })
 
 test.each([
-  ['NAMEPLATE_API_LISTEN', 'localhost', /NAMEPLATE_API_LISTEN: address:port, not "localhost"/],
+  ['NAMEPLATE_API_LISTEN', 'localhost', /NAMEPLATE_API_LISTEN: address:port as in 127.0.0.1:3000, not "localhost"/],
   ['NAMEPLATE_API_LISTEN', '127.0.0.1:70000', /NAMEPLATE_API_LISTEN/],
   ['NAMEPLATE_HTTPS_LISTEN', 'example.com:443', /NAMEPLATE_HTTPS_LISTEN/],
   ['NAMEPLATE_WORKERS', '0', /a number from 1 to 256, not "0"/],
@@ -53,7 +53,8 @@ test.each([
   ['NAMEPLATE_DNS_SERVERS', 'resolver', /NAMEPLATE_DNS_SERVERS/],
   ['NAMEPLATE_LINK_SOCKET', `/${'x'.repeat(120)}`, /at most 100 bytes/],
   ['NAMEPLATE_HTTP_LISTENN', ':80', /NAMEPLATE_HTTP_LISTENN: there is no such setting/],
-  ['DATABASE_URL', 'mysql://root:secret@db/x', /DATABASE_URL: a URL that begins with postgresql:/],
+  ['NAMEPLATE_ACME_EAB_HMAC_KEY', '!!!', /^NAMEPLATE_ACME_EAB_HMAC_KEY: the base64url key [^!]*$/],
+  ['DATABASE_URL', 'mysql://root:secret@db/x', /DATABASE_URL: a URL like postgresql:/],
 ])('%s=%s is one line that names it', (name, value, expected) => {
   const read = (): unknown => readSettings({ [name]: value })
   expect(read).toThrow(SettingsError)

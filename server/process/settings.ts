@@ -69,10 +69,16 @@ export function readSettings(env: Environment): Settings {
   const settings: Settings = {
     dataDir,
     databaseUrl: databaseUrl(env),
-    apiListen: get('NAMEPLATE_API_LISTEN', 'address:port', listen) ?? { address: '127.0.0.1', port: 3000 },
-    httpsListen: get('NAMEPLATE_HTTPS_LISTEN', 'comma-separated address:port', listens),
-    httpListen: get('NAMEPLATE_HTTP_LISTEN', 'comma-separated address:port', listens),
-    metricsListen: get('NAMEPLATE_METRICS_LISTEN', 'address:port', listen) ?? { address: '127.0.0.1', port: 9464 },
+    apiListen: get('NAMEPLATE_API_LISTEN', 'address:port as in 127.0.0.1:3000', listen) ?? {
+      address: '127.0.0.1',
+      port: 3000,
+    },
+    httpsListen: get('NAMEPLATE_HTTPS_LISTEN', 'comma-separated address:port as in 192.0.2.1:443 or :443', listens),
+    httpListen: get('NAMEPLATE_HTTP_LISTEN', 'comma-separated address:port as in 192.0.2.1:80 or :80', listens),
+    metricsListen: get('NAMEPLATE_METRICS_LISTEN', 'address:port as in 127.0.0.1:9464', listen) ?? {
+      address: '127.0.0.1',
+      port: 9464,
+    },
     panelHostname: get('NAMEPLATE_PANEL_HOSTNAME', 'a host name', text),
     masterKeyFile: resolve(get('NAMEPLATE_MASTER_KEY_FILE', 'a file', text) ?? join(dataDir, 'master.key')),
     user: get('NAMEPLATE_USER', 'a user name', text),
@@ -85,11 +91,11 @@ export function readSettings(env: Environment): Settings {
     acmeTermsAgreed: get('NAMEPLATE_ACME_TERMS_AGREED', 'true or false', flag) ?? false,
     acmeCaFile: get('NAMEPLATE_ACME_CA_FILE', 'a file', text),
     acmeEabKid: get('NAMEPLATE_ACME_EAB_KID', 'a text', text),
-    acmeEabHmacKey: secret('NAMEPLATE_ACME_EAB_HMAC_KEY'),
+    acmeEabHmacKey: eabKey(env, known),
     acmeEmail: get('NAMEPLATE_ACME_EMAIL', 'an e-mail address', (t) => (/^\S+@\S+$/.test(t) ? t : undefined)),
     acmeProfile: get('NAMEPLATE_ACME_PROFILE', 'a text', text),
-    dnsServers: get('NAMEPLATE_DNS_SERVERS', 'comma-separated address:port', dnsServers),
-    outboundAllow: get('NAMEPLATE_OUTBOUND_ALLOW', 'comma-separated CIDRs', cidrs) ?? [],
+    dnsServers: get('NAMEPLATE_DNS_SERVERS', 'comma-separated address:port as in 192.0.2.53:53', dnsServers),
+    outboundAllow: get('NAMEPLATE_OUTBOUND_ALLOW', 'comma-separated CIDRs as in 10.0.0.0/8', cidrs) ?? [],
     linkSocket: get('NAMEPLATE_LINK_SOCKET', 'a path of at most 100 bytes', shortPath),
     linkGroup: get('NAMEPLATE_LINK_GROUP', 'a group name', text),
   }
@@ -118,7 +124,19 @@ function databaseUrl(env: Environment): string | null {
   const url = env.DATABASE_URL
   if (url === undefined || url === '') return null
   if (URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol)) return url
-  throw new SettingsError('DATABASE_URL: a URL that begins with postgresql:// (its value is not shown here)')
+  throw new SettingsError(
+    'DATABASE_URL: a URL like postgresql://user:password@host:5432/database; write / @ : ? # % of a password as %2F %40 %3A %3F %23 %25 (its value is not shown here)',
+  )
+}
+
+/** RFC 8555 section 7.3.4: the MAC key in base64url; plain base64 is what some CAs show. */
+function eabKey(env: Environment, known: Set<string>): string | null {
+  const name = 'NAMEPLATE_ACME_EAB_HMAC_KEY'
+  known.add(name)
+  const value = env[name]
+  if (value === undefined || value === '') return null
+  if (/^[\w+/-]{16,}={0,2}$/.test(value)) return value
+  throw new SettingsError(`${name}: the base64url key that the CA gave (its value is not shown here)`)
 }
 
 function text(value: string): string {

@@ -64,6 +64,7 @@ test('a trust root that cannot be read and half a binding name the setting', asy
   const seed = (more: object) =>
     seedIssuer(database.db, testVault(), { ...agreed, acmeDirectory, ...more }, quietLog(), 'test')
   await expect(seed({ acmeCaFile: '/nowhere/ca.pem' })).rejects.toThrow(/^NAMEPLATE_ACME_CA_FILE: /)
+  await expect(seed({ acmeCaFile: import.meta.filename })).rejects.toThrow(/NAMEPLATE_ACME_CA_FILE: .* in PEM$/)
   await expect(seed({ acmeEabKid: 'kid' })).rejects.toThrow(/^NAMEPLATE_ACME_EAB_KID and /)
   expect(await database.db.issuer.count()).toBe(0)
 })

@@ -6,7 +6,7 @@ import { type Db, hint, isUniqueViolation, write } from '../db.ts'
 import type { Vault } from '../vault.ts'
 import { readDirectoryMeta } from './acme-issuer.ts'
 import { IssuerProblem } from './issuer.ts'
-import { columnsOf } from './issuer-service.ts'
+import { checkRoots, columnsOf } from './issuer-service.ts'
 import { allIssuers, type IssuerRow, insertIssuer, issuerSecret, updateIssuer } from './issuer-store.ts'
 import { createLocalRoot } from './local-issuer.ts'
 import { wakeForIssuers } from './store.ts'
@@ -121,11 +121,18 @@ async function warnOfDirectory(
 
 function readRoots(file: string | null): string | null {
   if (file === null) return null
+  let pem: string
   try {
-    return readFileSync(file, 'utf8')
+    pem = readFileSync(file, 'utf8')
   } catch (error) {
     throw new SettingsError(`NAMEPLATE_ACME_CA_FILE: ${file} cannot be read (${(error as Error).message})`)
   }
+  try {
+    checkRoots(pem)
+  } catch (cause) {
+    throw new SettingsError(`NAMEPLATE_ACME_CA_FILE: ${file} is not one or more certificates in PEM`, { cause })
+  }
+  return pem
 }
 
 /** Another replica seeded in the same moment: its issuer is as good. */
