@@ -34,11 +34,12 @@ export function workerLaunch(runtime: Runtime, account: WorkerAccount | null): W
   return { runtime, command, args, env: ENVIRONMENT, cwd: FOLDER }
 }
 
-/** As another account, with the right to bind low ports and no other. */
+/** As another account, with the right to bind low ports and no other, nor a way to get one by a set-uid program. */
 function asAccount(account: WorkerAccount): string[] {
   const capability = '+net_bind_service'
   const ids = [`--reuid=${account.user}`, `--regid=${account.gid}`, '--init-groups']
-  return ['setpriv', ...ids, `--inh-caps=${capability}`, `--ambient-caps=${capability}`]
+  const rights = ['--no-new-privs', `--inh-caps=${capability}`, `--ambient-caps=${capability}`]
+  return ['setpriv', ...ids, ...rights]
 }
 
 /** Of the platform package that npm has chosen by processor and C library. */

@@ -192,6 +192,7 @@ describe.each(runtimes)('one worker on %s', (runtime) => {
     const status = readFileSync(`/proc/${rig.pids()[0]}/status`, 'utf8')
     expect(/^Uid:\t(\d+)/m.exec(status)?.[1]).not.toBe('0')
     expect(/^CapEff:\t(\w+)/m.exec(status)?.[1]).toBe('0000000000000400')
+    expect(/^NoNewPrivs:\t(\d)/m.exec(status)?.[1]).toBe('1')
     expect(await get(rig)).toMatchObject({ status: 200, body: 'shop' })
     // Changes reach it through a write-ahead log that it may only read, beyond a checkpoint too.
     for (let i = 0; i < 40; i += 1) {
