@@ -2,7 +2,7 @@
 
 /** The control plane's folders in the order in which imports may point left. One list is one level. */
 const levels = [
-  ['errors.ts', 'db.ts', 'schema.ts', 'vault.ts', 'migrate.ts', 'generated', 'jobs', 'outbound'],
+  ['errors.ts', 'connect.ts', 'db.ts', 'schema.ts', 'vault.ts', 'migrate.ts', 'generated', 'jobs', 'outbound'],
   ['events'],
   ['auth', 'installation.ts'],
   ['settings', 'tenants', 'plans', 'activity'],
