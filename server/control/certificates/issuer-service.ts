@@ -136,6 +136,7 @@ async function checkDirectory(input: IssuerCreateInput, version: string): Promis
     throw invalid(`This CA has no profile "${profile}"; it has: ${meta.profiles.join(', ')}`, 'profile')
 }
 
+/** Refuses what is not one or more certificates in PEM; none given is fine. Throws INVALID_INPUT. */
 export function checkRoots(pem: string | undefined): void {
   if (pem === undefined) return
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
