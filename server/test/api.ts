@@ -34,6 +34,7 @@ export type ApiRig = AsyncDisposable &
   }
 
 type Inject = (call: InjectOptions & { readonly url: string }) => Promise<LightMyRequestResponse>
+/** Somebody who is signed in. */
 type Person = { readonly userId: string; readonly sessionId: string; readonly actor: Actor }
 
 /** Makes a rig; end it with `await using`. */
@@ -45,10 +46,8 @@ export async function createApiRig(options: {
   const database = await createTestDatabase()
   const { db } = database
   const vault = createVault(randomBytes(32))
-  const tenantId = (await db.tenant.create({ data: { name: 'First' } })).id
-  const otherTenantId = (await db.tenant.create({ data: { name: 'Other' } })).id
+  const { tenantId, otherTenantId, people } = await makePeople(db)
   const parts = { db, databaseUrl: database.url, vault, tenantId, otherTenantId }
-  const people = await makePeople(parts)
   const app = await buildApi({
     log: createLog('test', process.env['TEST_LOG'] ?? 'fatal'),
     db,
@@ -60,8 +59,7 @@ export async function createApiRig(options: {
     isBehindListener: options.isBehindListener ?? false,
     health: async () => ({ status: 'ok', version: 'test', checks: {} }),
   })
-  const token = (kind: Kind): string | null =>
-    kind === 'guest' ? null : app.jwt.sign({ sub: people[kind].userId, sid: people[kind].sessionId })
+  const token = (kind: Kind): string | null => (kind === 'guest' ? null : accessToken(app, people[kind]))
   return {
     ...parts,
     app,
@@ -90,8 +88,18 @@ export async function createApiRig(options: {
   }
 }
 
-async function makePeople({ db, tenantId, otherTenantId }: RigParts): Promise<Record<Exclude<Kind, 'guest'>, Person>> {
-  return {
+/** Two tenants, and a signed-in person of each kind. */
+export type People = {
+  readonly tenantId: string
+  readonly otherTenantId: string
+  readonly people: Readonly<Record<Exclude<Kind, 'guest'>, Person>>
+}
+
+/** Makes two tenants, `First` and `Other`, and a signed-in person of each kind. */
+export async function makePeople(db: Db): Promise<People> {
+  const tenantId = (await db.tenant.create({ data: { name: 'First' } })).id
+  const otherTenantId = (await db.tenant.create({ data: { name: 'Other' } })).id
+  const people = {
     stranger: await makePerson(db, 'stranger', null, [otherTenantId, 'owner']),
     viewer: await makePerson(db, 'viewer', null, [tenantId, 'viewer']),
     member: await makePerson(db, 'member', null, [tenantId, 'member']),
@@ -99,6 +107,12 @@ async function makePeople({ db, tenantId, otherTenantId }: RigParts): Promise<Re
     support: await makePerson(db, 'support', 'support', null),
     admin: await makePerson(db, 'admin', 'admin', null),
   }
+  return { tenantId, otherTenantId, people }
+}
+
+/** The access token of a person at this API. */
+export function accessToken(app: FastifyInstance, { userId, sessionId }: Person): string {
+  return app.jwt.sign({ sub: userId, sid: sessionId })
 }
 
 async function makePerson(

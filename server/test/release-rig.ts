@@ -7,29 +7,22 @@ import { createCompressor } from '../control/sites/compress.ts'
 import { readManifest } from '../control/sites/manifests.ts'
 import { releaseRoutes } from '../control/sites/release-routes.ts'
 import { createReleaseService } from '../control/sites/release-service.ts'
+import { type Kind, makePeople, type People } from './api.ts'
 import { zipOf } from './archives.ts'
 import { createTestDatabase, type TestDatabase } from './database.ts'
-import {
-  type Answer,
-  type Caller,
-  callAs,
-  createHosting,
-  type Hosting,
-  type ServedApi,
-  serveRoutes,
-} from './hosting.ts'
+import { type Answer, callAs, type ServedApi, serveRoutes } from './hosting.ts'
 
 /** The releases API over HTTP with a database, a blob folder and one static site of its own. */
 export type ReleaseRig = AsyncDisposable & {
   readonly folder: string
   readonly database: TestDatabase
-  readonly hosting: Hosting
+  readonly people: People
   readonly api: ServedApi
   readonly blobs: BlobStore
   readonly siteId: string
   /** Replaces how the service stages blobs, until the next call. */
   setStage(stage: BlobStore['stage']): void
-  upload(archive: Buffer, query?: string, caller?: Caller, type?: string): Promise<Answer>
+  upload(archive: Buffer, query?: string, caller?: Kind, type?: string): Promise<Answer>
   /** The manifest that the site serves now. */
   activeManifest(): Promise<Manifest>
   /** Names of what uploads have not cleaned up. */
@@ -46,17 +39,17 @@ export async function createReleaseRig(): Promise<ReleaseRig> {
   const folder = await mkdtemp(join(tmpdir(), 'nameplate-releases-'))
   const database = await createTestDatabase()
   const { db } = database
-  const hosting = await createHosting(db)
+  const people = await makePeople(db)
   const blobs = createBlobStore(join(folder, 'blobs'))
   let { stage } = blobs
   const staged = { ...blobs, stage: () => stage() }
   const service = createReleaseService({ db, blobs: staged, compress: createCompressor() })
-  const api = await serveRoutes(db, hosting.actors, [releaseRoutes(service)])
-  const { id: siteId } = await db.site.create({ data: { tenantId: hosting.tenantId, name: 'www', kind: 'static' } })
+  const api = await serveRoutes(db, people, [releaseRoutes(service)])
+  const { id: siteId } = await db.site.create({ data: { tenantId: people.tenantId, name: 'www', kind: 'static' } })
   return {
     folder,
     database,
-    hosting,
+    people,
     api,
     blobs,
     siteId,

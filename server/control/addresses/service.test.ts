@@ -1,40 +1,31 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type Kind, makePeople, type People } from '../../test/api.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts'
-import {
-  type Caller,
-  callAs,
-  createHosting,
-  type Hosting,
-  type ServedApi,
-  serveRoutes,
-  statusesOf,
-} from '../../test/hosting.ts'
+import { callAs, type ServedApi, serveRoutes, statusesOf } from '../../test/hosting.ts'
 import { addressRoutes } from './routes.ts'
 import { createAddressService } from './service.ts'
 
 let database: TestDatabase
-let hosting: Hosting
+let people: People
 let api: ServedApi
 let siteId: string
 let otherSiteId: string
 
 beforeEach(async () => {
   database = await createTestDatabase()
-  hosting = await createHosting(database.db)
+  people = await makePeople(database.db)
   const machine = () => ({ interfaces: new Set(['192.168.7.7', 'fd00::7']) })
-  api = await serveRoutes(database.db, hosting.actors, [
-    addressRoutes(createAddressService({ db: database.db, machine })),
-  ])
+  api = await serveRoutes(database.db, people, [addressRoutes(createAddressService({ db: database.db, machine }))])
   const kind = 'static' as const
-  siteId = (await database.db.site.create({ data: { tenantId: hosting.tenantId, name: 'www', kind } })).id
-  otherSiteId = (await database.db.site.create({ data: { tenantId: hosting.otherTenantId, name: 'theirs', kind } })).id
+  siteId = (await database.db.site.create({ data: { tenantId: people.tenantId, name: 'www', kind } })).id
+  otherSiteId = (await database.db.site.create({ data: { tenantId: people.otherTenantId, name: 'theirs', kind } })).id
 })
 afterEach(async () => {
   await api[Symbol.asyncDispose]()
   await database[Symbol.asyncDispose]()
 })
 
-const call = (method: string, path: string, body?: unknown, caller: Caller = 'admin') =>
+const call = (method: string, path: string, body?: unknown, caller: Kind = 'admin') =>
   callAs(api, caller, method, `/addresses${path}`, body)
 
 async function make(address: string, more: object = {}): Promise<string> {
@@ -162,8 +153,8 @@ test('a shared address that sites are served on becomes dedicated only on purpos
   const id = await make('127.0.0.2', { use: 'shared' })
   const change = (more: object = {}) => call('PATCH', `/${id}`, { use: 'dedicated', ...more })
   expect((await call('PATCH', `/${id}?dryRun=true`, { use: 'dedicated' })).status).toBe(200)
-  const domain = await db.domain.create({ data: { tenantId: hosting.tenantId, name: 'example.test', token: 't' } })
-  const names = { tenantId: hosting.tenantId, domainId: domain.id, siteId, name: 'www.example.test' }
+  const domain = await db.domain.create({ data: { tenantId: people.tenantId, name: 'example.test', token: 't' } })
+  const names = { tenantId: people.tenantId, domainId: domain.id, siteId, name: 'www.example.test' }
   await db.hostname.create({ data: { ...names, ownershipState: 'verified', verifiedAt: new Date() } })
   const refused = await change()
   expect(refused).toMatchObject({ status: 409, body: { code: 'IN_USE' } })
@@ -206,7 +197,7 @@ test('who may do what: a tenant reads the addresses of its own sites, without wh
   expect(await all('DELETE', `/${free}?dryRun=true`)).toEqual([...adminOnly, 204])
   expect(await all('POST', `/${free}/allocate?dryRun=true`, { siteId })).toEqual([...adminOnly, 200])
   expect(await all('POST', `/${own}/deallocate?dryRun=true`)).toEqual([...adminOnly, 200])
-  const listed = async (caller: Caller) => {
+  const listed = async (caller: Kind) => {
     const { body } = await call('GET', '', undefined, caller)
     return (body['items'] as { address: string; note: string | null }[]).map((item) => [item.address, item.note])
   }

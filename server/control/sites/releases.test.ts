@@ -4,9 +4,10 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { kinds, type People } from '../../test/api.ts'
 import { tarGzOf, zipOf } from '../../test/archives.ts'
 import type { TestDatabase } from '../../test/database.ts'
-import { callAs, callers, type Hosting, type ServedApi, statusesOf } from '../../test/hosting.ts'
+import { callAs, type ServedApi, statusesOf } from '../../test/hosting.ts'
 import { createReleaseRig, page, type ReleaseRig } from '../../test/release-rig.ts'
 import type { BlobStore } from './blobs.ts'
 import { collectBlobs } from './collect.ts'
@@ -16,7 +17,7 @@ let folder: string
 let database: TestDatabase
 let blobs: BlobStore
 let siteId: string
-let hosting: Hosting
+let people: People
 let api: ServedApi
 let upload: ReleaseRig['upload']
 let activeManifest: ReleaseRig['activeManifest']
@@ -24,7 +25,7 @@ let temporaryFiles: ReleaseRig['temporaryFiles']
 
 beforeEach(async () => {
   rig = await createReleaseRig()
-  ;({ folder, database, blobs, siteId, hosting, api, upload, activeManifest, temporaryFiles } = rig)
+  ;({ folder, database, blobs, siteId, people, api, upload, activeManifest, temporaryFiles } = rig)
 })
 afterEach(() => rig[Symbol.asyncDispose]())
 
@@ -173,7 +174,7 @@ describe('what is refused leaves nothing behind', () => {
 
   test('larger than the plan allows: announced, not announced, and unpacked', async () => {
     const plan = await database.db.plan.create({ data: { name: 'small', maxReleaseBytes: 100_000 } })
-    await database.db.tenant.update({ where: { id: hosting.tenantId }, data: { planId: plan.id } })
+    await database.db.tenant.update({ where: { id: people.tenantId }, data: { planId: plan.id } })
     const large = zipOf([{ name: 'a', content: Buffer.alloc(200_000, 'x'), method: 0 }])
     expect(await upload(large)).toMatchObject({ status: 413, body: { code: 'PAYLOAD_TOO_LARGE' } })
     expect(await sendChunked(large)).toMatchObject({ status: 413, body: { code: 'PAYLOAD_TOO_LARGE' } })
@@ -186,7 +187,7 @@ describe('what is refused leaves nothing behind', () => {
   test('an upload that is cut off', async () => {
     const options = {
       method: 'POST',
-      headers: { authorization: 'Bearer np_member', 'content-type': 'application/zip' },
+      headers: { ...api.authorization.member, 'content-type': 'application/zip' },
     }
     const client = request(`${api.url}/sites/${siteId}/releases`, options)
     client.on('error', () => undefined)
@@ -207,7 +208,7 @@ describe('what is refused leaves nothing behind', () => {
     await database.db.site.update({ where: { id: siteId }, data: { kind: 'redirect', redirectTo: 'https://a.test/' } })
     expect(await upload(page('x'))).toMatchObject({ status: 409, body: { code: 'CONFLICT' } })
     await database.db.site.update({ where: { id: siteId }, data: { kind: 'static', redirectTo: null } })
-    await database.db.tenant.update({ where: { id: hosting.tenantId }, data: { state: 'suspended' } })
+    await database.db.tenant.update({ where: { id: people.tenantId }, data: { state: 'suspended' } })
     expect(await upload(page('x'))).toMatchObject({ status: 403, body: { code: 'TENANT_SUSPENDED' } })
     expect(await upload(page('x'), '', 'admin')).toMatchObject({ status: 201 })
   })
@@ -215,7 +216,7 @@ describe('what is refused leaves nothing behind', () => {
 
 /** Sends a body without Content-Length, so that its size shows only as it comes. */
 async function sendChunked(body: Buffer): Promise<{ status: number; body: unknown }> {
-  const headers = { authorization: 'Bearer np_member', 'content-type': 'application/zip' }
+  const headers = { ...api.authorization.member, 'content-type': 'application/zip' }
   const client = request(`${api.url}/sites/${siteId}/releases`, { method: 'POST', headers })
   client.on('error', () => undefined)
   for (let at = 0; at < body.length; at += 10_000) client.write(body.subarray(at, at + 10_000))
@@ -245,7 +246,7 @@ test('who may do what', async () => {
   ])
   expect(await all('DELETE', `${one}?dryRun=true`)).toEqual([401, 404, 403, 204, 204, 403, 204])
   const uploads = await Promise.all(
-    callers.map(async (caller) => (await upload(page('x'), '?activate=false', caller)).status),
+    kinds.map(async (caller) => (await upload(page('x'), '?activate=false', caller)).status),
   )
   expect(uploads).toEqual([401, 404, 403, 201, 201, 403, 201])
 })

@@ -1,20 +1,21 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createReach } from '../../contract/reach.ts'
+import { makePeople, type People } from '../../test/api.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts'
-import { callAs, createHosting, type Hosting, type ServedApi, serveRoutes, statusesOf } from '../../test/hosting.ts'
+import { callAs, type ServedApi, serveRoutes, statusesOf } from '../../test/hosting.ts'
 import { write } from '../db.ts'
 import { siteRoutes } from './routes.ts'
 import { createSiteService, ensurePanelSite } from './service.ts'
 
 let database: TestDatabase
-let hosting: Hosting
+let people: People
 let api: ServedApi
 
 beforeEach(async () => {
   database = await createTestDatabase()
-  hosting = await createHosting(database.db)
+  people = await makePeople(database.db)
   const service = createSiteService({ db: database.db, reach: createReach([]) })
-  api = await serveRoutes(database.db, hosting.actors, [siteRoutes(service)])
+  api = await serveRoutes(database.db, people, [siteRoutes(service)])
 })
 afterEach(async () => {
   await api[Symbol.asyncDispose]()
@@ -33,7 +34,7 @@ async function make(body: unknown = { name: 'www', kind: 'static' }): Promise<st
 test('each kind is made, shown, changed and deleted', async () => {
   const { body: made } = await post({ name: ' www ', kind: 'static' })
   expect(made).toMatchObject({
-    tenantId: hosting.tenantId,
+    tenantId: people.tenantId,
     name: 'www',
     kind: 'static',
     state: 'active',
@@ -78,8 +79,8 @@ test('lists are paged, filtered, and hold only what the caller may see', async (
   expect((await names('member', '?q=A'))[0]).toEqual(['a1', 'a2'])
   expect((await names('member', '?kind=proxy'))[0]).toEqual([])
   expect((await names('stranger', ''))[0]).toEqual(['theirs'])
-  expect((await names('stranger', `?tenantId=${hosting.tenantId}`))[0]).toEqual([])
-  expect((await names('admin', `?tenantId=${hosting.otherTenantId}`))[0]).toEqual(['theirs'])
+  expect((await names('stranger', `?tenantId=${people.tenantId}`))[0]).toEqual([])
+  expect((await names('admin', `?tenantId=${people.otherTenantId}`))[0]).toEqual(['theirs'])
   expect((await names('admin', ''))[0]).toHaveLength(4)
 })
 
@@ -113,7 +114,7 @@ test('a name is unique within a customer, not between customers', async () => {
 
 test('the plan limits how many, also for many at once; a dry run counts and leaves nothing', async () => {
   const plan = await database.db.plan.create({ data: { name: 'small', maxSites: 3 } })
-  await database.db.tenant.update({ where: { id: hosting.tenantId }, data: { planId: plan.id } })
+  await database.db.tenant.update({ where: { id: people.tenantId }, data: { planId: plan.id } })
   expect((await post({ name: 'dry', kind: 'static' }, '?dryRun=true')).status).toBe(201)
   expect(await database.db.site.count()).toBe(0)
   expect(await database.db.event.count()).toBe(0)
@@ -135,8 +136,8 @@ test('a site that something points at is not deleted', async () => {
   })
   expect(await remove()).toMatchObject({ status: 409, body: { code: 'IN_USE' } })
   await db.address.delete({ where: { id: address.id } })
-  const domain = await db.domain.create({ data: { tenantId: hosting.tenantId, name: 'example.test', token: 't' } })
-  const names = { tenantId: hosting.tenantId, domainId: domain.id, siteId }
+  const domain = await db.domain.create({ data: { tenantId: people.tenantId, name: 'example.test', token: 't' } })
+  const names = { tenantId: people.tenantId, domainId: domain.id, siteId }
   await db.hostname.create({ data: { ...names, name: 'www.example.test' } })
   const refused = await remove()
   expect(refused).toMatchObject({ status: 409, body: { code: 'IN_USE' } })
@@ -154,7 +155,7 @@ test('a suspended customer changes nothing; an admin does, and suspends single s
   expect(await callAs(api, 'owner', 'PATCH', `/sites/${id}`, { state: 'suspended' })).toMatchObject({ status: 403 })
   const suspended = await callAs(api, 'admin', 'PATCH', `/sites/${id}`, { state: 'suspended' })
   expect(suspended.body).toMatchObject({ state: 'suspended' })
-  await database.db.tenant.update({ where: { id: hosting.tenantId }, data: { state: 'suspended' } })
+  await database.db.tenant.update({ where: { id: people.tenantId }, data: { state: 'suspended' } })
   const refused = { status: 403, body: { code: 'TENANT_SUSPENDED' } }
   expect(await post({ name: 'new', kind: 'static' })).toMatchObject(refused)
   expect(await callAs(api, 'owner', 'PATCH', `/sites/${id}`, { name: 'x' })).toMatchObject(refused)
@@ -164,7 +165,7 @@ test('a suspended customer changes nothing; an admin does, and suspends single s
 
 test("the panel's site is made once, follows its upstream, and is not changed by the API", async () => {
   const { db } = database
-  const panel = { tenantId: hosting.tenantId, upstream: 'http://127.0.0.1:3000' }
+  const panel = { tenantId: people.tenantId, upstream: 'http://127.0.0.1:3000' }
   const id = await write(db, {}, (tx) => ensurePanelSite(tx, panel))
   expect(await write(db, {}, (tx) => ensurePanelSite(tx, { ...panel, upstream: 'http://127.0.0.1:3001' }))).toBe(id)
   const { body } = await callAs(api, 'admin', 'GET', `/sites/${id}`)
@@ -178,7 +179,7 @@ test('who may do what', async () => {
   const all = (method: string, path: string, body?: unknown) => statusesOf(api, method, path, body)
   expect(await all('GET', '/sites')).toEqual([401, 200, 200, 200, 200, 200, 200])
   expect(await all('GET', `/sites/${id}`)).toEqual([401, 404, 200, 200, 200, 200, 200])
-  const body = { name: 'new', kind: 'static', tenantId: hosting.tenantId }
+  const body = { name: 'new', kind: 'static', tenantId: people.tenantId }
   expect(await all('POST', '/sites?dryRun=true', body)).toEqual([401, 404, 403, 201, 201, 403, 201])
   expect(await all('PATCH', `/sites/${id}?dryRun=true`, { name: 'x' })).toEqual([401, 404, 403, 200, 200, 403, 200])
   expect(await all('DELETE', `/sites/${id}?dryRun=true`)).toEqual([401, 404, 403, 204, 204, 403, 204])
