@@ -29,10 +29,11 @@ export type Command = {
   end(signal?: NodeJS.Signals): Promise<void>
 }
 
-/** Starts a command without waiting for anything. */
-export function launch(command: string, env: NodeJS.ProcessEnv): Command {
+/** Starts a command without waiting for anything. `wrapper` is a program that becomes it, such as `setpriv`. */
+export function launch(command: string, env: NodeJS.ProcessEnv, wrapper: readonly string[] = []): Command {
   let output = ''
-  const child = spawn(process.execPath, [CLI, command], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const [program = process.execPath, ...args] = [...wrapper, process.execPath, CLI, command]
+  const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
   return {
@@ -47,8 +48,12 @@ export function launch(command: string, env: NodeJS.ProcessEnv): Command {
 }
 
 /** Starts a command and waits until it says that it runs. Throws with its output when it does not. */
-export async function startCommand(command: string, env: NodeJS.ProcessEnv): Promise<Command> {
-  const started = launch(command, env)
+export async function startCommand(
+  command: string,
+  env: NodeJS.ProcessEnv,
+  wrapper: readonly string[] = [],
+): Promise<Command> {
+  const started = launch(command, env, wrapper)
   let exit: number | null | undefined
   void started.ended.then((code) => (exit = code))
   const deadline = Date.now() + DEADLINE_MS

@@ -51,8 +51,9 @@ async function composed(env: Record<string, string>): Promise<Composed> {
   const options = { cwd: root, env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env }, timeout: 60_000 }
   const { stdout, stderr } = await promisify(execFile)('docker-compose', args, options)
   expect(stderr).toBe('')
+  // docker-compose is a program for this Python, which therefore has YAML.
   const asJson = 'import json,sys,yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)'
-  const child = promisify(execFile)('python3', ['-c', asJson], { timeout: 60_000 })
+  const child = promisify(execFile)('/usr/bin/python3', ['-c', asJson], { timeout: 60_000 })
   child.child.stdin?.end(stdout)
   return JSON.parse((await child).stdout) as Composed
 }
