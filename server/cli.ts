@@ -1,7 +1,5 @@
-import { ChildStartError } from './process/child.ts'
-import { LockedError } from './process/lock.ts'
-import { PostgresError } from './process/postgres-account.ts'
-import { environmentWithFile, readSettings, type Settings, SettingsError } from './process/settings.ts'
+import { complaintOf } from './process/operator-error.ts'
+import { environmentWithFile, readSettings, type Settings } from './process/settings.ts'
 import { type Plane, type Running, startPlanes } from './process/start.ts'
 import { stopRequest } from './process/stop-request.ts'
 
@@ -48,12 +46,6 @@ function banner(settings: Settings, running: Running): string {
   ].join('\n')
 }
 
-/** One line for what the person can mend; the whole error for what is our fault. */
-function complain(error: unknown): void {
-  const isExpected = [SettingsError, LockedError, PostgresError, ChildStartError].some((type) => error instanceof type)
-  process.stderr.write(`nameplate: ${isExpected ? (error as Error).message : (error as Error).stack}\n`)
-}
-
 async function main(name: string | undefined): Promise<number> {
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined
   if (command === undefined) {
@@ -77,6 +69,6 @@ async function main(name: string | undefined): Promise<number> {
 try {
   process.exit(await main(process.argv[2]))
 } catch (error) {
-  complain(error)
+  process.stderr.write(`nameplate: ${complaintOf(error)}\n`)
   process.exit(1)
 }

@@ -39,6 +39,7 @@ import { installationHealth } from './control/edges/health.ts'
 import { edgeRoutes } from './control/edges/routes.ts'
 import { createEdgeService } from './control/edges/service.ts'
 import { lastHttpsPort } from './control/edges/store.ts'
+import { AppError } from './control/errors.ts'
 import { forgetEvents } from './control/events/record.ts'
 import { ensureInstallation, hasInstallation } from './control/installation.ts'
 import { type Hints, openHints } from './control/jobs/hints.ts'
@@ -74,6 +75,7 @@ import { createVault, loadMasterKey, type Vault } from './control/vault.ts'
 import { linkSocketPath } from './process/link-path.ts'
 import { takeLock } from './process/lock.ts'
 import { createLog, type Logger } from './process/log.ts'
+import { complaintOf } from './process/operator-error.ts'
 import { replicaId } from './process/replica-id.ts'
 import { readSettings, type Settings, SettingsError } from './process/settings.ts'
 import type { ControlReady } from './process/start.ts'
@@ -113,7 +115,7 @@ const retentions: readonly Retention[] = [
 try {
   await main(readSettings(process.env))
 } catch (error) {
-  process.stderr.write(`nameplate control: ${reason(error as Error)}\n`)
+  process.stderr.write(`nameplate control: ${error instanceof AppError ? error.detail : complaintOf(error)}\n`)
   process.exit(1)
 }
 
@@ -280,19 +282,4 @@ function readPanelHostname({ panelHostname }: Settings): string | null {
   const result = normalizeName(panelHostname)
   if (!result.ok) throw new SettingsError(`NAMEPLATE_PANEL_HOSTNAME: "${panelHostname}" is not a host name`)
   return result.name
-}
-
-/** What a person can mend is one line; what is our fault comes with its stack. */
-function reason(error: Error): string {
-  const expected = [
-    'SettingsError',
-    'LockedError',
-    'DatabaseError',
-    'MigrationError',
-    'MasterKeyError',
-    'LinkError',
-    'AppError',
-  ]
-  if (error.name === 'AppError') return (error as Error & { detail: string }).detail
-  return expected.includes(error.name) ? error.message : (error.stack ?? error.message)
 }

@@ -4,6 +4,7 @@ import type { Bind } from './listener/worker-messages.ts'
 import { linkSocketPath } from './process/link-path.ts'
 import { takeLock } from './process/lock.ts'
 import { createLog } from './process/log.ts'
+import { complaintOf } from './process/operator-error.ts'
 import { readSettings, type Settings } from './process/settings.ts'
 import type { ListenerReady } from './process/start.ts'
 import { stopRequest } from './process/stop-request.ts'
@@ -16,7 +17,7 @@ import { ownVersion } from './process/version.ts'
 try {
   await main(readSettings(process.env))
 } catch (error) {
-  process.stderr.write(`nameplate listener: ${(error as Error).message}\n`)
+  process.stderr.write(`nameplate listener: ${complaintOf(error)}\n`)
   process.exit(1)
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { OperatorError } from '../process/operator-error.ts'
 
 /** How long a server that is just starting is waited for. */
 const PATIENCE_MS = 20_000
@@ -7,7 +8,7 @@ const RETRY_MS = 250
 const CONNECT_TIMEOUT_MS = 5_000
 
 /** The database of `DATABASE_URL` cannot be used. `message` says what is wrong, without the password. */
-export class DatabaseError extends Error {
+export class DatabaseError extends OperatorError {
   override name = 'DatabaseError'
 }
 

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
+import { OperatorError } from '../process/operator-error.ts'
 
 const FOLDER = fileURLToPath(new URL('../../prisma/migrations', import.meta.url))
 /** Any fixed number: replicas that start together take turns. */
@@ -10,7 +11,7 @@ const LOCK = 7_283_001
 const OLDEST_SERVER = 140_000
 
 /** The database cannot be brought to this version's schema. `message` says what to do. */
-export class MigrationError extends Error {
+export class MigrationError extends OperatorError {
   override name = 'MigrationError'
 }
 

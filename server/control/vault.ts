@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { deriveKey, seal, unseal } from '../contract/sealing.ts'
+import { OperatorError } from '../process/operator-error.ts'
 
 const KEY_BYTES = 32
 
 /** The master key is missing, unreadable or not the one of this database. `message` says what to do. */
-export class MasterKeyError extends Error {
+export class MasterKeyError extends OperatorError {
   override name = 'MasterKeyError'
 }
 

@@ -1,11 +1,12 @@
 import type { Logger } from '../process/log.ts'
+import { OperatorError } from '../process/operator-error.ts'
 import type { Settings } from '../process/settings.ts'
 import type { WorkerAccount } from './edge-folder.ts'
 import { selfTest } from './self-test.ts'
 import { type Runtime, type WorkerLaunch, workerLaunch } from './worker-command.ts'
 
 /** No runtime is fit to serve here. `message` is one line with the reasons. */
-export class RuntimeError extends Error {
+export class RuntimeError extends OperatorError {
   override name = 'RuntimeError'
 }
 

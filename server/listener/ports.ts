@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import type { Logger } from '../process/log.ts'
+import { OperatorError } from '../process/operator-error.ts'
 import type { Listen } from '../process/settings.ts'
 import type { Orphans } from './orphans.ts'
 import type { Bind } from './worker-messages.ts'
@@ -8,7 +9,7 @@ import type { Bind } from './worker-messages.ts'
 const MIGRATE = '/proc/sys/net/ipv4/tcp_migrate_req'
 
 /** A port that cannot be had. `message` is one line that says which, why, and what to do. */
-export class PortError extends Error {
+export class PortError extends OperatorError {
   override name = 'PortError'
 }
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Logger } from '../process/log.ts'
+import { OperatorError } from '../process/operator-error.ts'
 import type { WorkerLaunch } from './worker-command.ts'
 import {
   lineReader,
@@ -17,7 +18,7 @@ const CONFIRM_TIMEOUT_MS = 5_000
 const DRAIN_TIMEOUT_MS = 12_000
 
 /** A worker that did not come up; `message` is its own reason. */
-export class WorkerStartError extends Error {
+export class WorkerStartError extends OperatorError {
   override name = 'WorkerStartError'
 }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from './log.ts'
+import { OperatorError } from './operator-error.ts'
 
 /** Between two starts of a child that dies again and again. */
 const LEAST_PAUSE_MS = 100
@@ -11,7 +12,7 @@ const HEALTHY_MS = 10_000
 const STOP_TIMEOUT_MS = 20_000
 
 /** A child that ended before it was ready for the first time: it has said why on standard error. */
-export class ChildStartError extends Error {
+export class ChildStartError extends OperatorError {
   override name = 'ChildStartError'
 }
 

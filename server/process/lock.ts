@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { OperatorError } from './operator-error.ts'
 import { SettingsError } from './settings.ts'
 
 /** Another process of this installation runs already. */
-export class LockedError extends Error {
+export class LockedError extends OperatorError {
   override name = 'LockedError'
 }
 

@@ -4,6 +4,7 @@ import { chownSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, s
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { OperatorError } from './operator-error.ts'
 
 const run = promisify(execFile)
 
@@ -13,7 +14,7 @@ const SERVER_USERS = ['nameplate', 'postgres', 'nobody', 'daemon'] as const
 const MAX_SOCKET_FOLDER_BYTES = 85
 
 /** The embedded server could not be prepared or started. `message` says what to do. */
-export class PostgresError extends Error {
+export class PostgresError extends OperatorError {
   override name = 'PostgresError'
 }
 

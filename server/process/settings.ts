@@ -3,9 +3,10 @@ import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
 import { parseCidr } from '../contract/reach.ts'
+import { OperatorError } from './operator-error.ts'
 
 /** A wrong setting. `message` is one line that names the variable and says what to do. */
-export class SettingsError extends Error {
+export class SettingsError extends OperatorError {
   override name = 'SettingsError'
 }
 

@@ -9,6 +9,7 @@ import {
   LINK_PROTOCOL,
   type RefusalMessage,
 } from '../../contract/link.ts'
+import { OperatorError } from '../../process/operator-error.ts'
 import type { Hints } from '../jobs/hints.ts'
 import { type OpenBlob, serveBlobs } from './blob-channel.ts'
 import { type RecordChannel, type RecordChannelDeps, recordChannel } from './record-channel.ts'
@@ -18,7 +19,7 @@ import { readFeed } from './store.ts'
 const MAX_CONNECTIONS = 128
 
 /** The socket between the planes cannot be made. `message` says what to do. */
-export class LinkError extends Error {
+export class LinkError extends OperatorError {
   override name = 'LinkError'
 }
 
