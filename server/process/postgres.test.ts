@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { startPostgres } from './postgres.ts'
+import { launcher, startPostgres } from './postgres.ts'
 import { socketFolder } from './postgres-account.ts'
 
 async function query(url: string, sql: string): Promise<pg.QueryResult> {
@@ -35,6 +35,28 @@ test('data survives kill -9, also below a folder that only its owner may enter',
     await third.stop()
   } finally {
     rmSync(closed, { recursive: true, force: true })
+  }
+})
+
+test('a program below a folder that only root may enter is found by its account', async () => {
+  const closed = mkdtempSync(join(tmpdir(), 'nameplate-closed-'))
+  try {
+    chmodSync(closed, 0o700)
+    const program = join(closed, 'program')
+    writeFileSync(program, '#!/bin/sh\n', { mode: 0o755 })
+    const account = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : null
+    const [command = 'test', ...args] = [
+      ...(await launcher(account, [program])),
+      'test',
+      '-r',
+      program,
+      '-a',
+      '-x',
+      program,
+    ]
+    expect(() => execFileSync(command, args)).not.toThrow()
+  } finally {
+    rmSync(closed, { recursive: true })
   }
 })
 

@@ -88,10 +88,12 @@ function own(folder: string, account: Account | null): void {
 }
 
 /**
- * The command line in front of the server's own. Where the account cannot pass the folders above
- * (a clone in /root), it is given the right to search and read folders, and no other.
+ * The command line in front of the server's own. Where the account cannot pass the folders above `paths`
+ * (a clone in /root), it is given the right to search and read folders, and no other; initdb asks with
+ * access(2), which honours that right of an ordinary account only without the fix-up of set-user-id
+ * programs (capabilities(7), SECBIT_NO_SETUID_FIXUP).
  */
-async function launcher(account: Account | null, paths: readonly string[]): Promise<string[]> {
+export async function launcher(account: Account | null, paths: readonly string[]): Promise<string[]> {
   if (account === null) return []
   const drop = ['setpriv', `--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups']
   const [command, ...args] = drop as [string, ...string[]]
@@ -100,7 +102,9 @@ async function launcher(account: Account | null, paths: readonly string[]): Prom
     () => true,
     () => false,
   )
-  return isReachable ? drop : [...drop, '--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search']
+  if (isReachable) return drop
+  const capability = '+dac_read_search'
+  return [...drop, '--securebits=+no_setuid_fixup', `--inh-caps=${capability}`, `--ambient-caps=${capability}`]
 }
 
 async function initialise(launch: readonly string[], binaries: Binaries, pgdata: string): Promise<void> {
