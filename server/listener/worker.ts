@@ -7,6 +7,7 @@ import { openEdgeReader } from './edge-store.ts'
 import { createFrontDoor, type FrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
+import { createPanelHop } from './panel-hop.ts'
 import { runtimeLabel } from './runtime.ts'
 import { setWorkerLogLevel, workerLog } from './worker-log.ts'
 import { type Bind, lineReader, type StartMessage, type WorkerCommand, type WorkerReport } from './worker-messages.ts'
@@ -96,6 +97,7 @@ async function run(message: StartMessage): Promise<void> {
     reach: createReach(message.outboundAllow),
     deadlines,
     httpsPort: message.https[0]?.port ?? 443,
+    panelHop: createPanelHop({ reader, keyPair }),
     report: (error) => workerLog('error', 'a request failed', { err: String((error as Error)?.stack ?? error) }),
   })
   const door = createFrontDoor({

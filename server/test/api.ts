@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import { PANEL_HOP_FIELD, panelHopToken } from '../contract/panel-hop.ts'
 import { buildApi } from '../control/api/app.ts'
 import type { Actor, MemberRole } from '../control/auth/access.ts'
 import { createAuthenticate } from '../control/auth/authenticate.ts'
 import type { Db } from '../control/db.ts'
+import { ticketEpochAt, ticketLabel } from '../control/publish/compile.ts'
 import { createVault, type Vault } from '../control/vault.ts'
 import { createLog } from '../process/log.ts'
 import { createTestDatabase } from './database.ts'
@@ -36,6 +38,11 @@ export type ApiRig = AsyncDisposable &
 type Inject = (call: InjectOptions & { readonly url: string }) => Promise<LightMyRequestResponse>
 /** Somebody who is signed in. */
 type Person = { readonly userId: string; readonly sessionId: string; readonly actor: Actor }
+
+/** What an edge adds to a request for the panel. */
+export function edgeHeaders(vault: Vault): Readonly<Record<string, string>> {
+  return { [PANEL_HOP_FIELD]: panelHopToken(vault.derive(ticketLabel(ticketEpochAt(Date.now())))) }
+}
 
 /** Makes a rig; end it with `await using`. */
 export async function createApiRig(options: {

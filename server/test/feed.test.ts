@@ -11,7 +11,7 @@ import { expect, test } from 'vitest'
 import { recordKinds } from '../contract/records.ts'
 import { generateSealKeyPair, unsealFrom } from '../contract/sealing.ts'
 import type { Db } from '../control/db.ts'
-import { compileRecord, type RecordKey, TICKET_EPOCH_MS } from '../control/publish/compile.ts'
+import { compileRecord, type RecordKey, ticketEpochAt } from '../control/publish/compile.ts'
 import { publishBatch } from '../control/publish/sequence.ts'
 import { loadSources } from '../control/publish/store.ts'
 import { createTestDatabase } from './database.ts'
@@ -104,7 +104,7 @@ async function expectedRecords(db: Db): Promise<Map<string, unknown>> {
     'certificate',
     (await db.certificateVersion.findMany()).map(({ fingerprint }) => fingerprint),
   )
-  const sources = await loadSources(db, keys, Math.floor(Date.now() / TICKET_EPOCH_MS))
+  const sources = await loadSources(db, keys, ticketEpochAt(Date.now()))
   const records = new Map<string, unknown>()
   for (const key of keys) {
     const payload = compileRecord(key, sources)

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -5,9 +6,10 @@ import { join } from 'node:path'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type ApiRig, createApiRig } from '../../test/api.ts'
+import { type ApiRig, createApiRig, edgeHeaders } from '../../test/api.ts'
 import { AppError } from '../errors.ts'
 import { ListQuery, WriteQuery } from '../schema.ts'
+import { createVault } from '../vault.ts'
 
 const thrown: Record<string, () => unknown> = {
   bug: () => new Error('secret of the inside'),
@@ -177,9 +179,15 @@ describe('the API frame', () => {
 
 test('behind the listener the forwarded address is that of one loopback hop', async () => {
   await using rig = await createApiRig({ routes: () => [sample], isBehindListener: true })
-  const headers = { 'x-forwarded-for': '198.51.100.1, 203.0.113.9', 'x-forwarded-proto': 'https' }
+  const said = { 'x-forwarded-for': '198.51.100.1, 203.0.113.9', 'x-forwarded-proto': 'https' }
+  const headers = { ...said, ...edgeHeaders(rig.vault) }
   const call = { method: 'POST', url: '/api/v1/things', payload: { name: 'xx' }, headers } as const
   expect((await rig.app.inject(call)).json()).toMatchObject({ ip: '203.0.113.9', protocol: 'https' })
   const stranger = await rig.app.inject({ ...call, remoteAddress: '192.0.2.1' })
   expect(stranger.json()).toMatchObject({ ip: '192.0.2.1', protocol: 'http' })
+  // Another program of the same machine is no edge, whatever it says.
+  for (const hop of [{}, edgeHeaders(createVault(randomBytes(32))), { 'x-nameplate-hop': 'x' }]) {
+    const local = await rig.app.inject({ ...call, headers: { ...said, ...hop } })
+    expect(local.json()).toMatchObject({ ip: '127.0.0.1', protocol: 'http' })
+  }
 })

@@ -10,6 +10,7 @@ import type { Vault } from '../vault.ts'
 import { addAuthentication, registerTokens } from './authentication.ts'
 import { type Health, healthRoutes } from './health.ts'
 import { addIdempotency } from './idempotency.ts'
+import { createForwardedGuard } from './listener-hop.ts'
 import { addMethodTable } from './methods.ts'
 import { addOpenApiRoute, registerOpenApi } from './openapi.ts'
 import { sendProblem, toAppError } from './problem.ts'
@@ -28,7 +29,7 @@ export type ApiOptions = {
   /** The built UI (`web/build`), or null for the API alone. */
   readonly webFolder: string | null
   readonly version: string
-  /** The panel is a site of our own listener: forwarded addresses are trusted from a loopback peer, one hop. */
+  /** The panel is a site of our own listener: forwarded addresses are trusted from an edge on loopback, one hop. */
   readonly isBehindListener: boolean
   readonly health: () => Promise<Health>
 }
@@ -72,7 +73,8 @@ async function addRoutes(api: FastifyInstance, options: ApiOptions): Promise<voi
   for (const routes of options.routes) await api.register(routes)
 }
 
-function createInstance({ log, isBehindListener }: ApiOptions): FastifyInstance {
+function createInstance({ log, vault, isBehindListener }: ApiOptions): FastifyInstance {
+  const guard = createForwardedGuard(vault)
   const app: FastifyInstance = Fastify({
     loggerInstance: log as FastifyBaseLogger,
     logController: new Fastify.LogController({ disableRequestLogging: true }),
@@ -84,6 +86,10 @@ function createInstance({ log, isBehindListener }: ApiOptions): FastifyInstance 
     exposeHeadRoutes: false,
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
+    rewriteUrl: (request) => {
+      guard(request)
+      return request.url ?? '/'
+    },
     trustProxy: isBehindListener ? (address, hop) => hop === 0 && isLoopback(address) : false,
     frameworkErrors: (error, request, reply) => void sendProblem(reply as never, toAppError(error, request.id)),
   })

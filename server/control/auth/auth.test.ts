@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type ApiRig, createApiRig } from '../../test/api.ts'
+import { type ApiRig, createApiRig, edgeHeaders } from '../../test/api.ts'
 import { platformRoutes } from '../../test/platform-routes.ts'
 import { hashPassword } from './password.ts'
 
@@ -71,7 +71,7 @@ describe('sign-in', () => {
   test('over https the cookie is bound to the host', async () => {
     await using behind = await createApiRig({ routes: platformRoutes, isBehindListener: true })
     await behind.db.user.create({ data: { email: 'a@example.test', passwordHash: await hashPassword(PASSWORD) } })
-    const headers = { 'x-forwarded-proto': 'https', 'x-forwarded-for': '192.0.2.7' }
+    const headers = { 'x-forwarded-proto': 'https', 'x-forwarded-for': '192.0.2.7', ...edgeHeaders(behind.vault) }
     const secure = browser(behind, headers)
     const cookie = String((await secure.login('a@example.test')).headers['set-cookie'])
     for (const part of ['__Host-nameplate_refresh=', 'Secure', 'Path=/;']) expect(cookie).toContain(part)

@@ -54,7 +54,12 @@ export type Change = RecordKey & { readonly payload: Payloads[RecordKind] | null
 const publishedSettings: ReadonlySet<string> = new Set()
 
 /** Length of an epoch: how long sessions are resumed with tickets of one secret. */
-export const TICKET_EPOCH_MS = 12 * 60 * 60 * 1_000
+const TICKET_EPOCH_MS = 12 * 60 * 60 * 1_000
+
+/** The epoch of a moment, in milliseconds since 1970. */
+export function ticketEpochAt(nowMs: number): number {
+  return Math.floor(nowMs / TICKET_EPOCH_MS)
+}
 
 /** Label under which the vault derives the ticket secret of an epoch, the same on every replica. */
 export function ticketLabel(epoch: number): string {

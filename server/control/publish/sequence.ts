@@ -3,7 +3,7 @@ import type { Logger } from '../../process/log.ts'
 import { type Db, hint, isWriteConflict, type Tx } from '../db.ts'
 import type { Hints } from '../jobs/hints.ts'
 import { type Loop, startLoop } from '../jobs/loop.ts'
-import { compileRecord, distinctKeys, planChanges, pointedAt, TICKET_EPOCH_MS } from './compile.ts'
+import { compileRecord, distinctKeys, planChanges, pointedAt, ticketEpochAt } from './compile.ts'
 import { loadPresent, loadSources, mark, pruneDeletes, saveChanges, takeMarks, tryLockSequencer } from './store.ts'
 
 /** Marks that one transaction takes, besides those of the same writers. */
@@ -103,8 +103,4 @@ function ticketEpochMarker(db: Db): (nowMs: number) => Promise<void> {
     await mark(db, { kind: 'ticket-key', key: 'current' })
     marked = epoch
   }
-}
-
-function ticketEpochAt(nowMs: number): number {
-  return Math.floor(nowMs / TICKET_EPOCH_MS)
 }

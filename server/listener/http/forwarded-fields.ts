@@ -16,7 +16,7 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ])
 /** What only we may say to an upstream, in the one spelling that gateways fold to. */
-const OURS = /^(?:forwarded|x-real-ip|x-forwarded(?:-.*)?)$/
+const OURS = /^(?:forwarded|x-real-ip|x-nameplate-hop|x-forwarded(?:-.*)?)$/
 /** Written anew from what was checked. */
 const REWRITTEN = new Set(['host', 'content-length', 'cookie'])
 

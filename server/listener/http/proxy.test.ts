@@ -305,6 +305,19 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
       }
   })
 
+  test('only the panel is shown that a request came through an edge', async () => {
+    const { url } = await use(startHttp(echo))
+    const hopSeen = async (isPanel: boolean): Promise<(string | undefined)[]> => {
+      await publish(url, { isPanel })
+      const headers = { 'x-nameplate-hop': 'a visitor says so', X_Nameplate_Hop: 'so too' }
+      const answer = await request({ port: rig.httpsPort, host: 'p.example.com', headers })
+      const { rawHeaders } = JSON.parse(answer.body.toString()) as Echo
+      return rawHeaders.filter((_, at) => /^x.nameplate.hop$/i.test(rawHeaders[at - 1] ?? ''))
+    }
+    expect(await hopSeen(false)).toEqual([])
+    expect(await hopSeen(true)).toEqual([expect.stringMatching(/^[\w-]{43}$/)])
+  })
+
   test('two sites with the same upstream never share a connection to it', async () => {
     const { url } = await use(startHttp(echo))
     await publish(url)

@@ -1,7 +1,9 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { PANEL_HOP_FIELD } from '../../contract/panel-hop.ts'
 import type { SiteRecord } from '../../contract/records.ts'
 import type { Deadlines } from '../deadlines.ts'
+import type { PanelHop } from '../panel-hop.ts'
 import { sendErrorPage } from './error-pages.ts'
 import type { Exchange } from './exchange.ts'
 import { type Framing, upstreamFields, visitorFields } from './forwarded-fields.ts'
@@ -19,7 +21,11 @@ import {
 } from './upstream.ts'
 
 /** What proxying needs. */
-export type ProxyDeps = { readonly upstreams: Upstreams; readonly deadlines: Deadlines }
+export type ProxyDeps = {
+  readonly upstreams: Upstreams
+  readonly deadlines: Deadlines
+  readonly panelHop: PanelHop
+}
 
 /** One request on its way: what it is, and to whom it goes. */
 type Passage = {
@@ -105,6 +111,8 @@ function begin(passage: Passage, deps: ProxyDeps): ClientRequest | null {
   const { exchange, site, address, authority, target, framing } = passage
   const fields = upstreamFields(exchange, authority, framing)
   if (wantsTunnel(exchange)) fields.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
+  const hop = site.isPanel ? deps.panelHop() : null
+  if (hop !== null) fields.push(PANEL_HOP_FIELD, hop)
   try {
     const path = address.basePath + target.path + target.query
     const upstream = deps.upstreams.request(site, address, { method: exchange.method, path, fields })

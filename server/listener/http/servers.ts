@@ -4,6 +4,7 @@ import type { Reach } from '../../contract/reach.ts'
 import type { RecordKind } from '../../contract/records.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { EdgeReader } from '../edge-store.ts'
+import type { PanelHop } from '../panel-hop.ts'
 import type { Connection } from './connection.ts'
 import { createContent } from './content.ts'
 import { dispatch } from './dispatch.ts'
@@ -26,6 +27,8 @@ export type HttpDeps = {
   readonly deadlines: Deadlines
   /** Port that redirects from port 80 lead to; 443 when left out. */
   readonly httpsPort?: number
+  /** What the panel's upstream is shown; without it nothing. */
+  readonly panelHop?: PanelHop
   /** Told of failures that are ours (a missing blob, a bug), for the log. */
   readonly report?: (error: unknown) => void
 }
@@ -53,6 +56,7 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
     records,
     upstreams,
     deadlines,
+    panelHop: deps.panelHop ?? (() => null),
     store: { content: createContent(blobsFolder), manifests: createManifestCache(blobsFolder) },
     httpsPort: deps.httpsPort ?? 443,
     report: deps.report ?? (() => {}),
