@@ -1,3 +1,4 @@
+import { randomUUIDv7 } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { statusByKind } from '../../test/api.ts'
 import { createDomainRig, type DomainRig } from '../../test/domains.ts'
@@ -157,7 +158,10 @@ describe('adding', () => {
   test("twice, on another tenant's site, above the plan, while suspended", async () => {
     await rig.add('twice.test')
     expect((await post({ name: 'TWICE.test.', siteId: rig.sites.own })).json()).toMatchObject({ code: 'NAME_EXISTS' })
-    expect((await post({ name: 'foreign.test', siteId: rig.sites.other })).statusCode).toBe(404)
+    const foreign = await post({ name: 'foreign.test', siteId: rig.sites.other })
+    expect(foreign.statusCode).toBe(404)
+    const none = await post({ name: 'foreign.test', siteId: randomUUIDv7() })
+    expect(foreign.json()).toEqual(none.json())
     const mixed = { name: 'mixed.test', siteId: rig.sites.own, tenantId: rig.api.otherTenantId }
     expect((await post(mixed, 'admin')).statusCode).toBe(404)
     const { db, otherTenantId } = rig.api

@@ -152,7 +152,9 @@ async function siteFor(
   input: { readonly siteId: string; readonly tenantId?: string },
 ): Promise<{ siteId: string; tenantId: string }> {
   const site = await findSite(tx, input.siteId)
-  if (site === null) throw noSite()
+  const seen = visibleTenants(actor)
+  // In the same words whether there is no such site or it is another tenant's.
+  if (site === null || (seen !== 'all' && !seen.includes(site.tenantId))) throw noSite()
   requireTenant(actor, site.tenantId, 'member', 'site')
   if (input.tenantId !== undefined && input.tenantId !== site.tenantId) throw noSite()
   mayChange(actor, site.tenant.state)
