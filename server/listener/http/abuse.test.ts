@@ -46,8 +46,10 @@ const smuggling: readonly string[] = [
 describe.each(runtimes)('abuse on %s', (runtime) => {
   let rig: ListenerRig
   let reached = 0
-  const upstream = createServer((_, response) => {
+  const paths: (string | undefined)[] = []
+  const upstream = createServer((incoming, response) => {
     reached += 1
+    paths.push(incoming.url)
     response.end('reached')
   })
   beforeAll(async () => {
@@ -87,6 +89,16 @@ describe.each(runtimes)('abuse on %s', (runtime) => {
     await exchangeRaw(target(), `${smuggling[0]}${hidden}`)
     await exchangeRaw(target(), `GET / HTTP/1.1\r\nHost: nobody.example.com\r\nHost: a.example.com\r\n\r\n${hidden}`)
     expect(reached).toBe(before)
+  })
+
+  test('a body in a coding that we would pass on without its name is 501', async () => {
+    for (const coding of ['gzip, chunked', 'chunked, chunked']) {
+      const bytes = `POST /coded HTTP/1.1\r\n${host}Transfer-Encoding: ${coding}\r\n\r\n1\r\na\r\n0\r\n\r\n`
+      expect(await exchangeRaw(target(), bytes, (text) => text.includes('\r\n\r\n'))).toMatch(
+        /^HTTP\/1\.1 (?:400|501) /,
+      )
+    }
+    expect(paths).not.toContain('/coded')
   })
 
   test('a head that is too large is 431', async () => {

@@ -8,8 +8,12 @@ const LENGTH = /^\d{1,15}$/
 /** Methods that need no `Content-Length: 0` to say that nothing follows (RFC 9110 section 8.6). */
 const BODILESS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
 
-/** How a request's body is framed, or the status that refuses it. HTTP/2 leaves checking the length to us. */
-export function framingOf(exchange: Exchange): Framing | 400 | 413 {
+/**
+ * How a request's body is framed, or the status that refuses it: a coding besides chunked would reach the
+ * upstream without its name (RFC 9112 section 6.1). HTTP/2 leaves checking the length to us.
+ */
+export function framingOf(exchange: Exchange): Framing | 400 | 413 | 501 {
+  if ((exchange.headers['transfer-encoding'] ?? 'chunked').toLowerCase() !== 'chunked') return 501
   const field = exchange.headers['content-length']
   if (field !== undefined && !LENGTH.test(field)) return 400
   const length = field === undefined ? null : Number(field)
