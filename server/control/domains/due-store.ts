@@ -51,6 +51,13 @@ export async function takeDueDomains(db: Db, domains: number, now: Date): Promis
   return rows.map(({ id }) => ({ domainId: id, hostnameIds: [], isDomainDue: true }))
 }
 
+/** Makes what was taken due at `at`: its check failed on our side, and need not wait for the end of the lease. */
+export async function makeDueAgain(db: Db, { domainId, hostnameIds, isDomainDue }: DueCheck, at: Date): Promise<void> {
+  await db.$executeRaw`
+    update hostname set check_due_at = ${at} where id = any(${hostnameIds}::uuid[]) and check_due_at > ${at}`
+  if (isDomainDue) await db.$executeRaw`update domain set check_due_at = ${at} where id = ${domainId}::uuid`
+}
+
 /** When the next check of a lane is due, or null. Domains count as quick. */
 export async function nextDue(db: Db | Tx, lane: Lane): Promise<Date | null> {
   const isSlow = lane === 'slow'

@@ -113,6 +113,28 @@ test('two loops share the work; a claim that was taken by one that died is due a
   }
 })
 
+test('a check that fails on our own side is made again soon, not at the end of its lease', async () => {
+  const hostname = await rig.add('stumble.test')
+  rig.prove(hostname)
+  let failures = 0
+  const stumbling = {
+    ...rig.checker,
+    check: async (...of: Parameters<typeof rig.checker.check>) => {
+      failures += 1
+      if (failures === 1) throw new Error('the database stumbled')
+      return rig.checker.check(...of)
+    },
+  }
+  await rig.api.db.hostname.update({ where: { id: hostname.id }, data: { checkDueAt: new Date(0) } })
+  const loop = startRecheckLoop({ db: rig.api.db, checker: stumbling, hints, log })
+  try {
+    await until(async () => (await state(hostname.id)) === 'verified')
+  } finally {
+    await loop.stop()
+  }
+  expect(failures).toBeGreaterThan(1)
+})
+
 test('one record proves a thousand names, without a thousand questions', async () => {
   const { db, tenantId } = rig.api
   const first = await rig.add('wide.test')

@@ -3,11 +3,13 @@ import type { Db } from '../db.ts'
 import type { Hints } from '../jobs/hints.ts'
 import { type Loop, startLoop } from '../jobs/loop.ts'
 import type { Checker } from './check.ts'
-import { type DueCheck, type Lane, nextDue, takeDueDomains, takeDueHostnames } from './due-store.ts'
+import { type DueCheck, type Lane, makeDueAgain, nextDue, takeDueDomains, takeDueHostnames } from './due-store.ts'
 
 /** Domains that are looked at at the same time; those that keep us waiting cannot take the places of the others. */
 const places: Record<Lane, number> = { quick: 12, slow: 4 }
 const INTERVAL_MS = 5_000
+/** After a check that failed on our own side. */
+const RETRY_MS = 3_000
 
 /** What the loop needs. */
 export type RecheckDeps = {
@@ -28,7 +30,11 @@ export function startRecheckLoop({ db, checker, hints, log }: RecheckDeps): Loop
     const check = checker
       .check(due.domainId, due.hostnameIds, due.isDomainDue)
       .then(() => undefined)
-      .catch((error: unknown) => log.error({ err: error, domainId: due.domainId }, 'a check of ownership failed'))
+      .catch(async (error: unknown) => {
+        log.error({ err: error, domainId: due.domainId }, 'a check of ownership failed; it is made again soon')
+        // Without the database the lease ends by itself.
+        await makeDueAgain(db, due, new Date(Date.now() + RETRY_MS)).catch(() => undefined)
+      })
       .then(() => {
         running[lane].delete(check)
         loop.wake()
