@@ -22,6 +22,8 @@ import { type EdgeStore, isDamage, type Position } from './edge-store.ts'
 /** First and longest wait before connecting again; each is doubled and jittered. */
 const MIN_BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5_000
+/** Both planes start together: a control plane that is not there yet is told only when it stays away. */
+const START_GRACE_MS = 10_000
 /** Content that arrives for many sites is told in one ack. */
 const ANNOUNCE_MS = 20
 /** Longest time that the control plane may take to accept an ack. */
@@ -148,10 +150,13 @@ function damaged({ store, log, onDamaged }: LinkOptions, error: unknown): void {
 
 /** Says why there is no link once per reason, then only in detail; a control plane that is not up yet is no fault. */
 function outageLog(log: Logger): (error: unknown) => void {
+  const startedAtMs = performance.now()
   let told = ''
   return (error) => {
     const { message, code } = error as NodeJS.ErrnoException
     const isAbsent = code === 'ENOENT' || code === 'ECONNREFUSED'
+    const isStarting = isAbsent && performance.now() - startedAtMs < START_GRACE_MS
+    if (isStarting) return
     if (message === told) log.debug({ err: error }, 'there is still no link to the control plane')
     else if (isAbsent) log.info('the control plane is not there; serving what is here until it comes')
     else log.warn({ err: error }, 'the link to the control plane has ended; serving what is here, and trying again')

@@ -32,7 +32,7 @@ export function checkChange(row: AddressRow, change: AddressChangeInput, servedS
     const sites = servedSites === 1 ? 'One site is' : `${servedSites} sites are`
     throw new AppError(
       'IN_USE',
-      `${sites} served on the shared address ${row.address}, and customers' DNS may point at it. Add another shared address and move their DNS first, or say "force": true.`,
+      `${sites} served on the shared address ${row.address}, and tenants' DNS may point at it. Add another shared address and move their DNS first, or say "force": true.`,
     )
   }
 }

@@ -23,7 +23,7 @@ export function addressRoutes(service: AddressService): FastifyPluginAsyncTypebo
         schema: {
           tags,
           operationId: 'listAddresses',
-          summary: 'Addresses: all for the platform, those of your own sites for a customer',
+          summary: 'Addresses: all for the platform, those of your own sites for a tenant',
           querystring: AddressListQuery,
           response: { 200: AddressList },
         },

@@ -52,7 +52,7 @@ export function requireUser(actor: Actor): Exclude<Actor, { kind: 'guest' | 'sys
  * may read; a member needs at least `role`. A stranger gets NOT_FOUND (`what` names the object), a
  * member with too small a role FORBIDDEN, a guest UNAUTHENTICATED.
  */
-export function requireTenant(actor: Actor, tenantId: string, role: MemberRole, what = 'customer'): void {
+export function requireTenant(actor: Actor, tenantId: string, role: MemberRole, what = 'tenant'): void {
   if (actor.kind === 'system') return
   const user = requireUser(actor)
   const isRead = role === 'viewer'
@@ -65,7 +65,7 @@ export function requireTenant(actor: Actor, tenantId: string, role: MemberRole, 
   if (!isRead && user.suspended?.has(tenantId) === true)
     throw new AppError('TENANT_SUSPENDED', 'It can be looked at, but not changed. Please ask your provider.')
   if (memberRole !== undefined && memberRoles.indexOf(memberRole) >= memberRoles.indexOf(role)) return
-  throw new AppError('FORBIDDEN', `This needs the role "${role}" in this customer.`)
+  throw new AppError('FORBIDDEN', `This needs the role "${role}" in this tenant.`)
 }
 
 /**
@@ -104,7 +104,7 @@ export function tenantOfCreate(actor: Actor, tenantId: string | undefined): stri
   if (user.token?.tenantId != null) return user.token.tenantId
   const [only, ...others] = user.memberships.keys()
   if (user.platformRole === null && only !== undefined && others.length === 0) return only
-  throw new AppError('INVALID_INPUT', 'Say for which customer: tenantId is needed, since you act for more than one.', {
+  throw new AppError('INVALID_INPUT', 'Say for which tenant: tenantId is needed, since you act for more than one.', {
     errors: [{ field: 'tenantId', detail: 'is required' }],
   })
 }

@@ -10,7 +10,7 @@ export const NewPassword = Type.String({ ...PASSWORD_LENGTH, description: 'At le
 /** An e-mail address as people type it; stored in lower case. At most 254 octets (RFC 5321 section 4.5.3.1.3). */
 export const Email = Type.String({ format: 'email', minLength: 3, maxLength: 254 })
 
-/** A role of the platform's own people, or null for customers. */
+/** A role of the platform's own people, or null for tenants. */
 export const PlatformRole = Type.Union([Type.Literal('admin'), Type.Literal('support')])
 
 /** A role within one tenant. */

@@ -7,6 +7,6 @@ export function mayChange(actor: Actor, state: 'active' | 'suspended' | undefine
   if (actor.kind === 'user' && actor.platformRole === 'admin') return
   throw new AppError(
     'TENANT_SUSPENDED',
-    'This customer is suspended: you can look, but change nothing. Ask your provider.',
+    'This tenant is suspended: you can look, but change nothing. Ask your provider.',
   )
 }

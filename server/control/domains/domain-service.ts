@@ -49,7 +49,7 @@ export function createDomainService({ db, checker, reservedNames }: DomainServic
       const { registrable } = claimableName(input.name, reservedNames)
       return write(db, options, async (tx) => {
         const state = await tenantState(tx, tenantId)
-        if (state === null) throw notFound('customer')
+        if (state === null) throw notFound('tenant')
         mayChange(actor, state)
         const { row, isNew } = await ensureDomain(tx, tenantId, registrable)
         const detail = `"${registrable}" is in your list of domains already.`

@@ -12,7 +12,7 @@ export const OwnershipState = Type.Union(
   ],
   {
     description:
-      'pending: no proof seen yet; verified: proven, and served; lapsed: the proof is gone, the name is kept until somebody else proves it; disputed: proven, but another customer holds the name; released: somebody else has proven a lapsed name.',
+      'pending: no proof seen yet; verified: proven, and served; lapsed: the proof is gone, the name is kept until somebody else proves it; disputed: proven, but another tenant holds the name; released: somebody else has proven a lapsed name.',
   },
 )
 

@@ -162,7 +162,7 @@ async function siteFor(
 }
 
 function noSite(): AppError {
-  const detail = 'There is no such site of this customer.'
+  const detail = 'There is no such site of this tenant.'
   return new AppError('NOT_FOUND', detail, { errors: [{ field: 'siteId', detail }] })
 }
 

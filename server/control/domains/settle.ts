@@ -19,7 +19,7 @@ type Holder = Awaited<ReturnType<typeof hostnameHolders>>[number]
 const held: StoredProblem = {
   code: 'NAME_HELD',
   detail:
-    'Your proof was found, but another customer of this installation holds the name. It becomes yours some days after their proof is gone. If the name is yours, ask your provider.',
+    'Your proof was found, but another tenant of this installation holds the name. It becomes yours some days after their proof is gone. If the name is yours, ask your provider.',
 }
 
 /**
@@ -113,7 +113,7 @@ async function release(tx: Tx, hooks: CertificateHooks, holder: Holder): Promise
     problem: {
       code: 'NAME_MOVED',
       detail:
-        'Your proof had been gone for days, and another customer has proven this name since. It is not served for you any more.',
+        'Your proof had been gone for days, and another tenant has proven this name since. It is not served for you any more.',
     },
   })
   if (holder.certificateId !== null) await hooks.retireCertificate(tx, holder.certificateId)

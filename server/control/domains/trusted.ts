@@ -14,7 +14,7 @@ import { type CertificateHooks, settleDomain } from './settle.ts'
 
 /** The refusal of a name that another tenant has proven; it tells nothing about who. */
 export function nameTaken(name: string): AppError {
-  const detail = `"${name}" is proven by another customer of this installation. If it is yours, ask your provider.`
+  const detail = `"${name}" is proven by another tenant of this installation. If it is yours, ask your provider.`
   return new AppError('NAME_TAKEN', detail, { errors: [{ field: 'name', detail }] })
 }
 

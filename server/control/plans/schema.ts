@@ -22,7 +22,7 @@ export const PlanChange = Type.Partial(NewPlan)
 /** Body of `PATCH /plans/{id}`. */
 export type PlanChange = Static<typeof PlanChange>
 
-/** A plan: what a customer may have. Null: no limit. */
+/** A plan: what a tenant may have. Null: no limit. */
 export const PlanView = Type.Object({
   id: Id,
   name: Type.String(),

@@ -72,7 +72,7 @@ export function createPlanService(db: Db): PlanService {
         })
       } catch (error) {
         if (isForeignKeyViolation(error))
-          throw new AppError('IN_USE', 'Customers have this plan; give them another one first.')
+          throw new AppError('IN_USE', 'Tenants have this plan; give them another one first.')
         throw error
       }
     },

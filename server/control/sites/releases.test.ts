@@ -199,7 +199,7 @@ describe('what is refused leaves nothing behind', () => {
     expect((await upload(page('x'))).status).toBe(201)
   })
 
-  test('another kind of body, another kind of site, a suspended customer', async () => {
+  test('another kind of body, another kind of site, a suspended tenant', async () => {
     expect(await upload(page('x'), '', 'member', 'text/html')).toMatchObject({ status: 415 })
     const json = await callAs(api, 'member', 'POST', `/sites/${siteId}/releases`, {})
     expect(json).toMatchObject({ status: 415, body: { code: 'UNSUPPORTED_MEDIA_TYPE' } })

@@ -3,7 +3,7 @@ import { Id, ListOf, ListQuery, Nullable, Time } from '../schema.ts'
 
 /** What sites and releases look like in the API. */
 
-const SiteName = Type.String({ minLength: 1, maxLength: 100, description: 'Unique among the sites of a customer.' })
+const SiteName = Type.String({ minLength: 1, maxLength: 100, description: 'Unique among the sites of a tenant.' })
 
 const SiteKind = Type.Union([Type.Literal('static'), Type.Literal('proxy'), Type.Literal('redirect')], {
   description: 'Files, another web server, or a redirect.',

@@ -103,7 +103,7 @@ test.each([
   expect(await database.db.site.count()).toBe(0)
 })
 
-test('a name is unique within a customer, not between customers', async () => {
+test('a name is unique within a tenant, not between tenants', async () => {
   const id = await make({ name: 'www', kind: 'static' })
   await make({ name: 'app', kind: 'static' })
   expect(await post({ name: 'www', kind: 'static' })).toMatchObject({ status: 409, body: { code: 'CONFLICT' } })
@@ -150,7 +150,7 @@ test('a site that something points at is not deleted', async () => {
   expect(await db.release.count()).toBe(0)
 })
 
-test('a suspended customer changes nothing; an admin does, and suspends single sites', async () => {
+test('a suspended tenant changes nothing; an admin does, and suspends single sites', async () => {
   const id = await make()
   expect(await callAs(api, 'owner', 'PATCH', `/sites/${id}`, { state: 'suspended' })).toMatchObject({ status: 403 })
   const suspended = await callAs(api, 'admin', 'PATCH', `/sites/${id}`, { state: 'suspended' })

@@ -157,7 +157,7 @@ function siteName(text: string): string {
 function explain(name: string): (error: unknown) => never {
   return (error) => {
     if (!isUniqueViolation(error)) throw error
-    throw new AppError('CONFLICT', `This customer has a site named "${name}" already. Choose another name.`, {
+    throw new AppError('CONFLICT', `This tenant has a site named "${name}" already. Choose another name.`, {
       errors: [{ field: 'name', detail: 'is taken' }],
       cause: error,
     })

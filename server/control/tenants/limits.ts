@@ -16,7 +16,7 @@ export type PlanLimits = {
 export async function planLimits(tx: Tx, tenantId: string): Promise<PlanLimits> {
   await tx.$queryRaw`select id from tenant where id = ${tenantId}::uuid for no key update`
   const tenant = await tx.tenant.findUnique({ where: { id: tenantId }, include: { plan: true } })
-  if (tenant === null) throw notFound('customer')
+  if (tenant === null) throw notFound('tenant')
   const { plan } = tenant
   return {
     maxSites: plan?.maxSites ?? null,

@@ -95,8 +95,7 @@ export function createMemberService(db: Db): MemberService {
 }
 
 async function requireExisting(db: Db, tenantId: string): Promise<void> {
-  if ((await db.tenant.findUnique({ where: { id: tenantId }, select: { id: true } })) === null)
-    throw notFound('customer')
+  if ((await db.tenant.findUnique({ where: { id: tenantId }, select: { id: true } })) === null) throw notFound('tenant')
 }
 
 /** Reads a member under a lock of the tenant, so that two owners cannot remove each other at once. */

@@ -14,7 +14,7 @@ export function tenantRoutes(service: TenantService): FastifyPluginAsyncTypebox 
       {
         schema: {
           tags,
-          summary: 'List tenants (customers)',
+          summary: 'List tenants',
           operationId: 'listTenants',
           querystring: TenantQuery,
           response: { 200: TenantList },

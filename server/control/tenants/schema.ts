@@ -21,7 +21,7 @@ export const TenantChange = Type.Object({
 /** Body of `PATCH /tenants/{id}`. */
 export type TenantChange = Static<typeof TenantChange>
 
-/** A tenant (customer). */
+/** A tenant. */
 export const TenantView = Type.Object({
   id: Id,
   name: Type.String(),

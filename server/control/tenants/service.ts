@@ -21,7 +21,7 @@ export type TenantService = {
 export function createTenantService(db: Db): TenantService {
   const find = async (id: string): Promise<TenantRow> => {
     const row = await db.tenant.findUnique({ where: { id }, include: tenantInclude })
-    if (row === null) throw notFound('customer')
+    if (row === null) throw notFound('tenant')
     return row
   }
   return {
@@ -53,7 +53,7 @@ export function createTenantService(db: Db): TenantService {
       requireAdmin(actor)
       const before = await find(id)
       if (before.isSystem && input.state === 'suspended')
-        throw new AppError('CONFLICT', "This is the platform's own customer, which serves the panel.")
+        throw new AppError('CONFLICT', "This is the platform's own tenant, which serves the panel.")
       return saveTenant(db, options, async (tx) => {
         const row = await updateTenant(tx, id, input)
         const action = row.state === before.state ? 'changed' : row.state === 'suspended' ? 'suspended' : 'resumed'
@@ -64,7 +64,7 @@ export function createTenantService(db: Db): TenantService {
     async remove(actor, id, options) {
       requireAdmin(actor)
       const row = await find(id)
-      if (row.isSystem) throw new AppError('CONFLICT', "This is the platform's own customer, which serves the panel.")
+      if (row.isSystem) throw new AppError('CONFLICT', "This is the platform's own tenant, which serves the panel.")
       await write(db, options, async (tx) => {
         await lockTenant(tx, id)
         await requireUnused(tx, id)
@@ -79,14 +79,14 @@ async function requireUnused(tx: Tx, tenantId: string): Promise<void> {
   const sites = await tx.site.count({ where: { tenantId } })
   const hostnames = await tx.hostname.count({ where: { tenantId } })
   if (sites + hostnames === 0) return
-  throw new AppError('IN_USE', `This customer still has ${sites} sites and ${hostnames} names; delete those first.`)
+  throw new AppError('IN_USE', `This tenant still has ${sites} sites and ${hostnames} names; delete those first.`)
 }
 
 async function saveTenant(db: Db, options: WriteOptions, work: (tx: Tx) => Promise<TenantRow>): Promise<TenantView> {
   try {
     return tenantView(await write(db, options, work))
   } catch (error) {
-    if (isUniqueViolation(error)) throw new AppError('CONFLICT', 'There is a customer of this name already.')
+    if (isUniqueViolation(error)) throw new AppError('CONFLICT', 'There is a tenant of this name already.')
     if (isForeignKeyViolation(error))
       throw new AppError('INVALID_INPUT', 'There is no such plan.', {
         errors: [{ field: 'planId', detail: 'is not the id of a plan' }],

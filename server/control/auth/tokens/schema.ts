@@ -4,7 +4,7 @@ import { Id, ListOf, Nullable, Time } from '../../schema.ts'
 /** What a token may do: `read`, `write` (and read), `admin` (all that its user may, the platform's settings too). */
 const Scope = Type.Union([Type.Literal('read'), Type.Literal('write'), Type.Literal('admin')])
 
-/** Body of `POST /tokens`. With `tenantId` the token sees that customer alone. */
+/** Body of `POST /tokens`. With `tenantId` the token sees that tenant alone. */
 export const NewToken = Type.Object({
   name: Type.String({ minLength: 1, maxLength: 100 }),
   tenantId: Type.Optional(Id),

@@ -88,7 +88,7 @@ function requireMaker(actor: Actor, input: NewToken) {
   requireUnbound(user)
   if (input.tenantId !== undefined) requireTenant(actor, input.tenantId, 'viewer')
   if (input.scopes.includes('admin') && (user.platformRole !== 'admin' || input.tenantId !== undefined))
-    throw new AppError('FORBIDDEN', 'Only an administrator makes tokens with the scope "admin", bound to no customer.')
+    throw new AppError('FORBIDDEN', 'Only an administrator makes tokens with the scope "admin", bound to no tenant.')
   return user
 }
 

@@ -21,7 +21,7 @@ function problem(label: string): Phase {
 /** The phase of a hostname: what hinders it first, then how far it is. Only an acknowledged record is "live". */
 export function phaseOf({ ownership, certificate, live }: HostnameView): Phase {
   if (ownership.state === 'pending') return phases.proof
-  if (ownership.state === 'disputed') return problem('Held by another customer')
+  if (ownership.state === 'disputed') return problem('Held by another tenant')
   if (ownership.state === 'released') return problem('Taken over')
   if (certificate.state === 'failing') return problem(live ? 'Live, renewal is failing' : 'Certificate is failing')
   if (certificate.state === 'paused') return problem('Certificate is paused')

@@ -69,7 +69,7 @@ describe('the way of a hostname', () => {
   })
 
   test('shows a lost proof as a problem', () => {
-    const problem = { code: 'NAME_TAKEN', detail: 'Another customer has proven this name.' }
+    const problem = { code: 'NAME_TAKEN', detail: 'Another tenant has proven this name.' }
     const steps = timelineOf(hostname({ ownership: { state: 'disputed', instructions: [], problem } }), null)
     expect(states(steps)).toEqual(['done', 'problem', 'todo', 'todo', 'todo'])
     expect(steps[1]?.detail).toBe(problem.detail)
