@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
@@ -187,7 +188,10 @@ describe.each(runtimes)('abuse on %s', (runtime) => {
     socket.on('error', () => undefined)
     const session = http2.connect('https://f.example.com', { createConnection: () => socket })
     session.on('error', () => undefined)
-    const closed = new Promise<void>((resolve) => session.once('close', resolve))
+    // The client's own 'close' does not always come after a GOAWAY with thousands of cancelled streams.
+    const ended = Promise.race(
+      [once(session, 'goaway'), once(session, 'close'), once(socket, 'close')].map((end) => end.catch(() => undefined)),
+    )
     await new Promise((resolve) => session.once('remoteSettings', resolve))
     let sent = 0
     while (!session.closed && !session.destroyed && sent < 200_000) {
@@ -198,7 +202,8 @@ describe.each(runtimes)('abuse on %s', (runtime) => {
       }
       await sleep(1)
     }
-    await closed
+    await ended
+    socket.destroy()
     expect(sent).toBeLessThan(200_000)
     await stillServes()
   })
