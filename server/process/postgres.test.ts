@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -133,3 +133,19 @@ test.runIf(process.getuid?.() === 0)('as root it never runs as the account of th
 function accountName(uid: number): string {
   return execFileSync('getent', ['passwd', String(uid)], { encoding: 'utf8' }).split(':')[0] ?? ''
 }
+
+test('a lock file that names another program, as after a power cut, does not stop the start', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nameplate-pg-'))
+  const first = await startPostgres({ folder })
+  const file = join(folder, 'pgdata', 'postmaster.pid')
+  const left = readFileSync(file, 'utf8')
+  await first.stop()
+  writeFileSync(file, left.replace(/^\d+/, String(process.pid)))
+  const second = await startPostgres({ folder })
+  try {
+    expect((await query(second.url, 'select 1')).rowCount).toBe(1)
+  } finally {
+    await second.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+})

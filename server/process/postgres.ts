@@ -1,5 +1,14 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -132,26 +141,39 @@ async function initialise(launch: readonly string[], binaries: Binaries, pgdata:
   }
 }
 
-/** Ends a server that outlived its parent's kill -9, so that two never share a data directory. */
+/**
+ * Ends a server that outlived its parent's kill -9, its orphaned backends too, so that two never share a
+ * data directory. Then a lock file is removed that names a process which is none of these: after a
+ * power cut its number may belong to another program, and after a kill to a zombie.
+ */
 async function endLeftover(pgdata: string): Promise<void> {
-  const pidOf = (): number => {
-    const file = join(pgdata, 'postmaster.pid')
-    return existsSync(file) ? Number(readFileSync(file, 'utf8').split('\n')[0]) : 0
+  for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
+    const deadline = Date.now() + STOP_TIMEOUT_MS
+    for (const pid of serversOf(pgdata)) killIfThere(pid, signal)
+    while (serversOf(pgdata).length > 0 && Date.now() < deadline) await sleep(50)
   }
-  const isOurs = (pid: number): boolean => {
+  rmSync(join(pgdata, 'postmaster.pid'), { force: true })
+}
+
+function killIfThere(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** Server processes of a data directory: each has it as its working directory. */
+function serversOf(pgdata: string): number[] {
+  const folder = existsSync(pgdata) ? realpathSync(pgdata) : pgdata
+  return readdirSync('/proc').flatMap((name) => {
     try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(pgdata)
+      if (!/^\d+$/.test(name) || readlinkSync(`/proc/${name}/cwd`) !== folder) return []
+      return readFileSync(`/proc/${name}/comm`, 'utf8').trim() === 'postgres' ? [Number(name)] : []
     } catch {
-      return false
+      return []
     }
-  }
-  const pid = pidOf()
-  if (!(pid > 0) || !isOurs(pid)) return
-  process.kill(pid, 'SIGINT')
-  const deadline = Date.now() + STOP_TIMEOUT_MS
-  while (isOurs(pid) && Date.now() < deadline) await sleep(50)
-  if (isOurs(pid)) process.kill(pid, 'SIGQUIT')
-  while (isOurs(pid) && Date.now() < deadline + STOP_TIMEOUT_MS) await sleep(50)
+  })
 }
 
 async function ready(child: ChildProcess, url: string): Promise<void> {

@@ -120,3 +120,11 @@ export async function untilLive(api: ApiClient, id: string): Promise<HostnameVie
     throw new Error(`${String(error)}: ${JSON.stringify(last)}`)
   })
 }
+
+/** What the product logged as an error: nothing, where no test broke anything. */
+export function loggedErrors(world: World): string[] {
+  return world.stack
+    .output()
+    .split('\n')
+    .filter((line) => /"level":[56]0/.test(line))
+}

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { eventually } from '../stack.ts'
 import { run, visit } from '../visit.ts'
-import { addSite, startWorld, type World } from '../world.ts'
+import { addSite, loggedErrors, startWorld, type World } from '../world.ts'
 
 /** 300 sites of 30 tenants on one IPv4 address and port, each with a certificate of its own. */
 const TENANTS = 30
@@ -34,7 +34,9 @@ async function makeTenant(number: number): Promise<Wanted[]> {
     const name = `site-${index}.${domain}`
     const content = `content of ${name}`
     const site = await addSite(api, tenant.id, name, { 'index.html': content })
-    await api.post('/hostnames', { name, ...site })
+    await api.post('/hostnames', { name, ...site }).catch((error: unknown) => {
+      throw new Error(`${String(error)}\n${loggedErrors(world).join('\n')}`, { cause: error })
+    })
     wanted.push({ name, content })
   }
   return wanted
@@ -67,6 +69,7 @@ test('every one answers with its own certificate and content, over HTTP/1.1 and 
   await inBatches(numbers, async (number) => {
     wanted.push(...(await makeTenant(number)))
   })
+  expect(loggedErrors(world)).toEqual([])
   await eventually(async () => (await liveCount()) === TENANTS * SITES_EACH, 'all names are live', 500_000)
 
   const fingerprints = new Set<string>()
