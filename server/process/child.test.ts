@@ -61,3 +61,15 @@ test('a child that ends later is told and started again', async () => {
   await child.stop()
   expect(warnings).toHaveLength(1)
 })
+
+test('a child that is killed before it is ready is started again; one that ends by itself is not', async () => {
+  const mark = JSON.stringify(join(folder, 'killed'))
+  const killed = childOf(`import { existsSync, writeFileSync } from 'node:fs'
+    if (existsSync(${mark})) process.send({ type: 'ready', pid: process.pid })
+    else { writeFileSync(${mark}, ''); process.kill(process.pid, 'SIGKILL') }
+    process.on('disconnect', () => process.exit())`)
+  await killed.ready
+  await killed.stop()
+  expect(warnings.join()).toContain('SIGKILL')
+  await expect(childOf('process.exit(1)').ready).rejects.toThrow(ChildStartError)
+})

@@ -44,7 +44,8 @@ export function superviseChild<Ready>(options: ChildOptions): Child<Ready> {
   const first = Promise.withResolvers<Ready>()
   let isReady = false
 
-  const runOnce = (): Promise<void> =>
+  /** Resolves to whether it was killed: that says nothing of why it could not start, so it is tried again. */
+  const runOnce = (): Promise<boolean> =>
     new Promise((resolve) => {
       const child = spawn(process.execPath, [options.file], {
         env: options.env,
@@ -57,20 +58,22 @@ export function superviseChild<Ready>(options: ChildOptions): Child<Ready> {
         isReady = true
         first.resolve(message as Ready)
       })
-      child.once('error', () => resolve())
+      child.once('error', () => resolve(false))
       child.once('exit', (code, signal) => {
         current = null
-        if (isReady && !isStopping) options.log.warn({ child: options.name, code, signal }, 'a process has ended')
-        resolve()
+        const wasKilled = signal !== null
+        if ((isReady || wasKilled) && !isStopping)
+          options.log.warn({ child: options.name, code, signal }, 'a process has ended')
+        resolve(wasKilled)
       })
     })
   const keepRunning = async (): Promise<void> => {
     let pause = LEAST_PAUSE_MS
     while (!isStopping) {
       const started = Date.now()
-      await runOnce()
+      const wasKilled = await runOnce()
       if (isStopping) return
-      if (!isReady)
+      if (!isReady && !wasKilled)
         return first.reject(new ChildStartError(`the ${options.name} process did not start, for the reason above`))
       pause = Date.now() - started > HEALTHY_MS ? LEAST_PAUSE_MS : Math.min(pause * 2, MOST_PAUSE_MS)
       await sleep(pause)

@@ -138,9 +138,10 @@ test('a lock file that names another program, as after a power cut, does not sto
   const folder = mkdtempSync(join(tmpdir(), 'nameplate-pg-'))
   const first = await startPostgres({ folder })
   const file = join(folder, 'pgdata', 'postmaster.pid')
-  const left = readFileSync(file, 'utf8')
+  const socketLock = `${new URL(first.url).searchParams.get('host')}/.s.PGSQL.5432.lock`
+  const left = [file, socketLock].map((name) => [name, readFileSync(name, 'utf8')] as const)
   await first.stop()
-  writeFileSync(file, left.replace(/^\d+/, String(process.pid)))
+  for (const [name, text] of left) writeFileSync(name, text.replace(/^\d+/, String(process.pid)))
   const second = await startPostgres({ folder })
   try {
     expect((await query(second.url, 'select 1')).rowCount).toBe(1)

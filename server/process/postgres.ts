@@ -61,7 +61,7 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   const sockets = socketFolder(options.folder)
   own(options.folder, account)
   if (sockets !== options.folder) makeSocketFolder(sockets, account)
-  await endLeftover(pgdata)
+  await endLeftover(pgdata, sockets)
   if (account !== null) giveData(pgdata, account)
   const launch = await launcher(account, [binaries.postgres, options.folder])
   if (!existsSync(join(pgdata, 'PG_VERSION'))) await initialise(launch, binaries, pgdata)
@@ -143,16 +143,17 @@ async function initialise(launch: readonly string[], binaries: Binaries, pgdata:
 
 /**
  * Ends a server that outlived its parent's kill -9, its orphaned backends too, so that two never share a
- * data directory. Then a lock file is removed that names a process which is none of these: after a
- * power cut its number may belong to another program, and after a kill to a zombie.
+ * data directory. Then the lock files are removed: after a power cut the number in them may belong to
+ * another program, and after a kill to a zombie.
  */
-async function endLeftover(pgdata: string): Promise<void> {
+async function endLeftover(pgdata: string, sockets: string): Promise<void> {
   for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
     const deadline = Date.now() + STOP_TIMEOUT_MS
     for (const pid of serversOf(pgdata)) killIfThere(pid, signal)
     while (serversOf(pgdata).length > 0 && Date.now() < deadline) await sleep(50)
   }
   rmSync(join(pgdata, 'postmaster.pid'), { force: true })
+  for (const name of ['.s.PGSQL.5432', '.s.PGSQL.5432.lock']) rmSync(join(sockets, name), { force: true })
 }
 
 function killIfThere(pid: number, signal: NodeJS.Signals): void {

@@ -119,7 +119,8 @@ const table: Readonly<Record<string, Row>> = {
   },
   termsNotAgreed: adminSide(
     'TERMS_NOT_AGREED',
-    (names, detail) => `No certificate for ${names}: ${detail}. ${ADMIN} (Administration, Issuers, agree to the terms.)`,
+    (names, detail) =>
+      `No certificate for ${names}: ${detail}. ${ADMIN} (Administration, Issuers, agree to the terms.)`,
   ),
   externalAccountRequired: adminSide(
     'EXTERNAL_ACCOUNT_REQUIRED',
