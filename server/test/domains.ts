@@ -68,8 +68,11 @@ export async function createDomainRig(): Promise<DomainRig> {
     routes: ({ db }) => {
       const checker = createChecker({ db, dialler, hooks })
       const reservedNames = ['panel.host.example']
-      const liveHostnames = async (rows: readonly { id: string }[]) =>
-        new Set(rows.map(({ id }) => id).filter((id) => live.has(id)))
+      // Takes a connection of its own, as the real one does.
+      const liveHostnames = async (rows: readonly { id: string }[]) => {
+        await db.$queryRaw`select 1`
+        return new Set(rows.map(({ id }) => id).filter((id) => live.has(id)))
+      }
       const deps = { db, checker, hooks, dialler, reservedNames, liveHostnames, publicTargets: async () => targets }
       const [hostnames, domains] = [createHostnameService(deps), createDomainService(deps)]
       made.push({ checker, hostnames, domains })

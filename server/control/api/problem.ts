@@ -93,7 +93,10 @@ function driverError(meta: unknown): unknown {
 
 /** A lost or refused connection has no code in some paths of the driver, only this text. */
 function isLostConnection(error: unknown): boolean {
-  if (!(error instanceof Error) || !/^(Prisma|DriverAdapter)/.test(error.name)) return false
+  if (!(error instanceof Error)) return false
+  // The pool's own word, when all its connections are taken.
+  if (error.message === 'timeout exceeded when trying to connect') return true
+  if (!/^(Prisma|DriverAdapter)/.test(error.name)) return false
   const text = `${error.message} ${String((error.cause as Record<string, unknown> | undefined)?.['kind'] ?? '')}`
   return /DatabaseNotReachable|ConnectionClosed|SocketTimeout|TooManyConnections|Connection terminated|timeout exceeded when trying to connect/.test(
     text,

@@ -336,3 +336,14 @@ test("the panel's own name: made once, moved with its site, refused when a tenan
   await check(taken.id)
   await expect(ensure(rig.sites.own, 'taken.test')).rejects.toMatchObject({ code: 'NAME_TAKEN' })
 })
+
+test('as many creates at once as the pool has connections, and more, do not wait for each other', async () => {
+  rig.prove(await rig.add('crowd.test'))
+  await rig.checker.checkNow((await rig.add('first.crowd.test')).domainId, [])
+  const names = Array.from({ length: 30 }, (_, index) => `n${index}.crowd${index}.test`)
+  const parents = await Promise.all(names.map((_, index) => rig.add(`crowd${index}.test`)))
+  for (const parent of parents) rig.prove(parent)
+  for (const parent of parents) await rig.checker.checkNow(parent.domainId, [parent.id])
+  const made = await Promise.all(names.map((name) => rig.add(name)))
+  expect(made.map((hostname) => hostname.ownership.state)).toEqual(names.map(() => 'verified'))
+})

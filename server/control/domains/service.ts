@@ -27,6 +27,12 @@ import { type CertificateHooks, settleDomain } from './settle.ts'
 import { nameTaken, trustHostname } from './trusted.ts'
 import { hostnameViews, type LiveHostnames } from './view.ts'
 
+/**
+ * What is not committed is served by nobody. Besides, to ask takes a connection of its own: as many
+ * transactions as the pool has connections would wait for each other.
+ */
+const nobodyYet: LiveHostnames = async () => new Set()
+
 /** What the hostnames service needs. */
 export type HostnameServiceDeps = DiagnosisDeps & {
   readonly db: Db
@@ -43,9 +49,9 @@ export type HostnameService = ReturnType<typeof createHostnameService>
 /** Makes the service. */
 export function createHostnameService(deps: HostnameServiceDeps) {
   const { db, hooks } = deps
-  const view = async (on: Db | Tx, id: string): Promise<HostnameView> => {
+  const view = async (on: Db | Tx, id: string, live = deps.liveHostnames): Promise<HostnameView> => {
     const row = await findHostname(on, id)
-    const [shown] = row === null ? [] : await hostnameViews(on, deps.liveHostnames, [row])
+    const [shown] = row === null ? [] : await hostnameViews(on, live, [row])
     if (shown === undefined) throw notFound('hostname')
     return shown
   }
@@ -78,20 +84,21 @@ export function createHostnameService(deps: HostnameServiceDeps) {
         if (isTrusted) await trustHostname(tx, hooks, hostname)
         else await settleDomain(tx, hooks, domain, now)
         await hint(tx, 'domains')
-        return view(tx, id)
+        return view(tx, id, nobodyYet)
       })
     },
 
     async update(actor: Actor, id: string, input: HostnameUpdate, options: WriteOptions): Promise<HostnameView> {
       const row = await accessible(db, actor, id, 'member')
-      return write(db, options, async (tx) => {
+      const changedView = await write(db, options, async (tx) => {
         const { siteId } = await siteFor(tx, actor, { siteId: input.siteId ?? row.siteId, tenantId: row.tenantId })
         if (siteId !== row.siteId) {
           await setHostnameSite(tx, id, siteId).catch(explainSite)
           await changed(tx, actor, row, 'hostname.changed', { siteId })
         }
-        return view(tx, id)
+        return view(tx, id, nobodyYet)
       })
+      return options.dryRun === true ? changedView : view(db, id)
     },
 
     async remove(actor: Actor, id: string, options: WriteOptions): Promise<void> {
