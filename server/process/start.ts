@@ -52,6 +52,9 @@ export async function startPlanes(
   try {
     const childEnv = { ...env }
     if (wanted.includes('control') && settings.databaseUrl === null) {
+      // Before the server's clean-up of leftovers, which would take another parent's for one.
+      const release = takeLock(settings.dataDir, 'postgres')
+      stops.push(async () => release())
       const database = await keepPostgres(
         { folder: join(settings.dataDir, 'postgres'), exceptUser: settings.user },
         log,

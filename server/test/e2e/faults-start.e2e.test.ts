@@ -119,6 +119,14 @@ describe('one data directory', () => {
     expect((await fetch(`${stack.apiUrl}/health`)).status).toBe(200)
   })
 
+  test('a plane alone beside a running installation leaves its database alone', async () => {
+    const command = launch('control', stack.env)
+    expect(await command.ended).toBe(1)
+    expect(command.output()).toContain('runs on this data directory already')
+    expect(stack.output()).not.toContain('the embedded PostgreSQL has ended')
+    expect((await fetch(`${stack.apiUrl}/health`)).status).toBe(200)
+  })
+
   test('master-key-wrong and master-key-missing', async () => {
     const key = join(stack.dataDir, 'master.key')
     const right = readFileSync(key)
