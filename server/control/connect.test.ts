@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import { expect, inject, test } from 'vitest'
-import { freePorts } from '../test/stack.ts'
+import { freePorts } from '../test/ports.ts'
 import { DatabaseError, untilDatabaseAnswers } from './connect.ts'
 
 test('a server that answers is enough', async () => {

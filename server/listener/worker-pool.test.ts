@@ -12,17 +12,15 @@ import {
   siteRecord,
   startListenerRig,
 } from '../test/listener-rig.ts'
+import { freePorts } from '../test/ports.ts'
 import { visit } from '../test/visit.ts'
 import { chooseRuntime } from './choose-runtime.ts'
 import { findAccount } from './edge-folder.ts'
-import { resolvePorts } from './ports.ts'
 import { selfTest } from './self-test.ts'
 import { type Runtime, workerLaunch } from './worker-command.ts'
 import { startWorkerPool } from './worker-pool.ts'
 
 const isRoot = process.getuid?.() === 0
-const loopback = { address: '127.0.0.1', port: 0 }
-const noOrphans = { hold: () => false }
 const silent = createLog('test', 'silent')
 const wait = { timeout: 30_000 }
 
@@ -167,10 +165,9 @@ describe.each(runtimes)('one worker on %s', (runtime) => {
     if (plain === null) throw new Error('not installed')
     const limit = ['-c', 'ulimit -n 500; exec "$0" "$@"', plain.command, ...plain.args]
     const launch = { ...plain, command: 'sh', args: limit }
-    const [https = []] = await resolvePorts([{ listen: [loopback], port: 0, fallback: 0, setting: 'test' }], noOrphans)
-    const message = { ...rig.message, http: [], https }
+    const [port = 0] = await freePorts(1)
+    const message = { ...rig.message, http: [], https: [{ address: '127.0.0.1', port, ipv6Only: false }] }
     const pool = await startWorkerPool({ launch, count: 1, message, log: silent, onWorkers: () => undefined })
-    const port = https[0]?.port ?? 0
     let closed = 0
     const idle = Array.from({ length: 400 }, () => {
       const socket = net.connect({ port, host: '127.0.0.1' })

@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +14,7 @@ import { startWorkerPool, type WorkerPool } from '../listener/worker-pool.ts'
 import { createLog } from '../process/log.ts'
 import type { Listen } from '../process/settings.ts'
 import type { TestCertificate } from './certificates.ts'
+import { freePorts } from './ports.ts'
 
 /** The runtimes that every test of the listener runs on: `describe.each(runtimes)`. */
 export const runtimes: readonly Runtime[] = ['bun', 'node']
@@ -173,23 +174,16 @@ function ticketKeyRecord(edgeKey: Buffer): RigRecord {
   return { kind: 'ticket-key', key: 'current', payload: { epoch: 1, sealedSecret } }
 }
 
-/** Below the range from which outgoing connections are given ports, so that none comes in between. */
 async function rigPorts(options: RigOptions) {
-  const every = (): readonly Listen[] => [{ address: null, port: randomInt(10_000, 32_000) }]
-  for (let attempt = 0; ; attempt += 1) {
-    const wish = { port: 0, fallback: 0, setting: 'rig' }
-    try {
-      return await resolvePorts(
-        [
-          { ...wish, listen: options.https ?? every() },
-          { ...wish, listen: options.http ?? every() },
-        ],
-        { hold: () => false },
-      )
-    } catch (error) {
-      if (attempt > 20) throw error
-    }
-  }
+  const [https = 0, http = 0] = await freePorts(2)
+  const wish = { port: 0, fallback: 0, setting: 'rig' }
+  return resolvePorts(
+    [
+      { ...wish, listen: options.https ?? [{ address: null, port: https }] },
+      { ...wish, listen: options.http ?? [{ address: null, port: http }] },
+    ],
+    { hold: () => false },
+  )
 }
 
 const types: Readonly<Record<string, string>> = {

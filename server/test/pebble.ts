@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BasicConstraintsExtension, SubjectAlternativeNameExtension, X509CertificateGenerator } from '@peculiar/x509'
 import { generateKeyPem, importKeyPair } from '../control/certificates/keys.ts'
-import { freePorts } from './stack.ts'
+import { freePorts } from './ports.ts'
 
 const START_DEADLINE_MS = 30_000
 

@@ -6,7 +6,8 @@ import { pack } from 'tar-stream'
 import type { HostnameView } from '../control/domains/schema.ts'
 import { type ApiClient, signIn } from './client.ts'
 import { type Pebble, type PebbleOptions, startPebble } from './pebble.ts'
-import { eventually, freePorts, type Stack, startStack } from './stack.ts'
+import { freePorts } from './ports.ts'
+import { eventually, type Stack, startStack } from './stack.ts'
 
 /** A whole installation beside a CA of its own, with its first admin signed in. */
 export type World = AsyncDisposable & {

@@ -1,6 +1,7 @@
 import { expect, type Page, test } from '@playwright/test'
 import { type Pebble, startPebble } from '../../server/test/pebble.ts'
-import { freePorts, type Stack, startStack } from '../../server/test/stack.ts'
+import { freePorts } from '../../server/test/ports.ts'
+import { type Stack, startStack } from '../../server/test/stack.ts'
 import { visit } from '../../server/test/visit.ts'
 import { archiveOf } from '../../server/test/world.ts'
 import { signInBy, watchFaults } from './browsing.ts'

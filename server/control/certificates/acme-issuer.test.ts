@@ -13,7 +13,7 @@ import {
 import { createTestAuthority } from '../../test/certificates.ts'
 import { createTestDatabase } from '../../test/database.ts'
 import { type Pebble, startPebble } from '../../test/pebble.ts'
-import { freePorts } from '../../test/stack.ts'
+import { freePorts } from '../../test/ports.ts'
 import { createAcmeIssuer, readDirectoryMeta } from './acme-issuer.ts'
 import { parseRetryAfter } from './acme-problem.ts'
 import type { IssuerProblem } from './issuer.ts'

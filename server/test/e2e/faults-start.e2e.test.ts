@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createTestDatabase } from '../database.ts'
 import { expectSeen } from '../fault-table.ts'
-import { freePorts, launch, type Stack, startCommand, startStack } from '../stack.ts'
+import { freePorts } from '../ports.ts'
+import { launch, type Stack, startCommand, startStack } from '../stack.ts'
 import { run } from '../visit.ts'
 
 /** docs/faults.md, "At the start": one clear line, and nothing half-done. */

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { freePorts } from '../ports.ts'
 import { descendants, killTree, processes } from '../process-tree.ts'
-import { eventually, freePorts } from '../stack.ts'
+import { eventually } from '../stack.ts'
 
 /** `npm start` itself, with npm and its shell in between, as a person or a service manager stops it. */
 const root = fileURLToPath(new URL('../../..', import.meta.url))

@@ -6,8 +6,9 @@ import { expect, test } from 'vitest'
 import type { HostnameView } from '../../control/domains/schema.ts'
 import { type ApiClient, signIn } from '../client.ts'
 import { createTestDatabase } from '../database.ts'
+import { freePorts } from '../ports.ts'
 import { killTree } from '../process-tree.ts'
-import { admin, type Command, eventually, freePorts, startCommand } from '../stack.ts'
+import { admin, type Command, eventually, startCommand } from '../stack.ts'
 import {
   asUser,
   canConnect,
