@@ -1,4 +1,5 @@
 import { isDigest } from './ids.ts'
+import type { SiteOptionsInput } from './site-options.ts'
 
 /**
  * Serving records: all that an edge knows. Small, flat, keyed, each with a revision of one feed.
@@ -35,6 +36,8 @@ export type SiteRecord = {
   readonly redirectStatus: number | null
   /** Its upstream may be a loopback address: the panel itself. */
   readonly isPanel: boolean
+  /** Read it through `siteOptions`. */
+  readonly options?: SiteOptionsInput
 }
 
 /** `certificate`: key is the SHA-256 fingerprint of the leaf, hex. */

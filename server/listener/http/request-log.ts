@@ -1,0 +1,26 @@
+import type { Connection } from './connection.ts'
+
+/**
+ * One request that is over, however it was answered: by the fast path, by the proxy's byte path, or as an
+ * exchange. Made once, when the last byte has left or the client is gone.
+ */
+export type RequestEntry = {
+  readonly connection: Connection
+  /** Who answered; null where no site did (421, 404 for a foreign host, a malformed head). */
+  readonly siteId: string | null
+  /** As the client sent them, or empty; checked for length by the parser, never for content. */
+  readonly host: string
+  readonly method: string
+  readonly target: string
+  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2.0'
+  /** 0 where the connection ended before an answer. */
+  readonly status: number
+  /** Body bytes that were handed to the connection. */
+  readonly bytes: number
+  readonly durationMs: number
+  readonly referer: string
+  readonly userAgent: string
+}
+
+/** Takes entries; must cost next to nothing and never throw: it is called on the request path. */
+export type RequestLog = (entry: RequestEntry) => void
