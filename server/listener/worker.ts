@@ -7,6 +7,7 @@ import { openEdgeReader } from './edge-store.ts'
 import { createFrontDoor, type FrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
+import { createOwnAddresses } from './own-addresses.ts'
 import { createPanelHop } from './panel-hop.ts'
 import { runtimeLabel } from './runtime.ts'
 import { setWorkerLogLevel, workerLog } from './worker-log.ts'
@@ -95,6 +96,7 @@ async function run(message: StartMessage): Promise<void> {
     reader,
     blobsFolder: message.blobsFolder,
     reach: createReach(message.outboundAllow),
+    isOwnAddress: createOwnAddresses([...message.https, ...message.http]),
     deadlines,
     httpsPort: message.https[0]?.port ?? 443,
     panelHop: createPanelHop({ reader, keyPair }),

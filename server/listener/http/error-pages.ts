@@ -1,8 +1,11 @@
+import type { ErrorPageStatus, SiteOptions } from '../../contract/site-options.ts'
 import { type Exchange, type Fields, send } from './exchange.ts'
 
 /** The statuses that we answer ourselves: a title, and what a visitor can do. Neutral: no site, no server. */
 const pages = {
   400: ['Bad request', 'The request could not be understood.'],
+  401: ['Log in', 'This page is only for those who have a name and password for it.'],
+  403: ['Forbidden', 'This page may not be seen.'],
   404: ['Not found', 'There is nothing at this address.'],
   405: ['Method not allowed', 'This page can only be read.'],
   413: ['Too large', 'What was sent is larger than this site accepts.'],
@@ -18,6 +21,7 @@ const pages = {
   ],
   503: ['Unavailable', 'This site is unavailable at the moment.'],
   504: ['Gateway timeout', 'The server behind this site took too long to answer. Please try again later.'],
+  508: ['Loop detected', 'The server behind this site leads back to this site.'],
 } as const
 
 /** A status of `sendErrorPage`. */
@@ -30,6 +34,13 @@ export function sendErrorPage(exchange: Exchange, status: ErrorStatus, fields: F
   const [title, text] = pages[status]
   const close = status === 400 || status === 421 || status === 431
   send(exchange, status, [...fields, ...pageFields], page(title, text), { close })
+}
+
+/** Answers with the site's own page for this status, or with ours. */
+export function sendSitePage(exchange: Exchange, status: ErrorPageStatus, own: SiteOptions['errorPages']): void {
+  const html = own[status]
+  if (html === undefined) sendErrorPage(exchange, status)
+  else send(exchange, status, pageFields, Buffer.from(html))
 }
 
 /** Answers for a site that has no release yet. */

@@ -18,7 +18,9 @@ const HOP_BY_HOP = new Set([
 /** What only we may say to an upstream, in the one spelling that gateways fold to. */
 const OURS = /^(?:forwarded|x-real-ip|x-nameplate-hop|x-forwarded(?:-.*)?)$/
 /** Written anew from what was checked. */
-const REWRITTEN = new Set(['host', 'content-length', 'cookie'])
+const REWRITTEN = new Set(['host', 'content-length', 'cookie', 'cdn-loop'])
+/** Our name in `CDN-Loop` (RFC 8586). */
+const LOOP_NAME = 'nameplate'
 
 /** How the body of a request is framed towards the upstream. */
 export type Framing = { readonly length: number } | 'chunked' | 'none'
@@ -43,10 +45,26 @@ export function upstreamFields(sent: Sent, authority: string, framing: Framing):
   if (cookies.length > 0) fields.push('Cookie', cookies.join('; '))
   if (framing === 'chunked') fields.push('Transfer-Encoding', 'chunked')
   else if (framing !== 'none') fields.push('Content-Length', String(framing.length))
-  return [...fields, ...forwardedBy(sent.connection, authority)]
+  return [...fields, ...loopField(loopValues(sent.rawHeaders)), ...forwardedBy(sent.connection, authority)]
 }
 
-function forwardedBy(connection: Connection, authority: string): string[] {
+/** How often a request has passed an edge of ours, as `CDN-Loop` says; whoever claims too much only harms himself. */
+export function timesPassed(rawHeaders: readonly string[]): number {
+  const names = loopValues(rawHeaders).flatMap((value) => value.split(','))
+  return names.filter((name) => name.split(';')[0]?.trim().toLowerCase() === LOOP_NAME).length
+}
+
+/** The field that says so to the next one, after what the ones before said (RFC 8586 section 2 forbids to drop it). */
+export function loopField(before: readonly string[]): [name: string, value: string] {
+  return ['CDN-Loop', [...before, LOOP_NAME].join(', ')]
+}
+
+function loopValues(rawHeaders: readonly string[]): string[] {
+  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'cdn-loop')
+}
+
+/** Who was forwarded for whom, name, value, name, value. */
+export function forwardedBy(connection: Connection, authority: string): string[] {
   const { remoteAddress } = connection
   const proto = connection.isSecure ? 'https' : 'http'
   // RFC 7239 section 6: an IPv6 address in brackets and quotes.

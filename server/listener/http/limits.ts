@@ -13,10 +13,12 @@ export const BODY_BYTES_PER_MS = 0.5
 /** A request body as a whole. */
 export const BODY_TOTAL_MS = 3_600_000
 export const MAX_BODY_BYTES = 4 * 1024 ** 3
-/** Upstream: until connected (DNS included), until its response head, and between two pieces of its body. */
-export const CONNECT_MS = 5_000
-export const FIRST_BYTE_MS = 60_000
+/** Between two pieces of an upstream's answer; what comes before is `ProxyOptions`. */
 export const UPSTREAM_GAP_MS = 300_000
+/** Upstream connections that are tried for one request, stale kept-alive ones included. */
+export const MAX_UPSTREAM_TRIES = 4
+/** A request that passed our edges so often is in a loop; a few in a row may be meant. */
+export const MAX_TIMES_PASSED = 4
 /** An upgraded connection on which neither side says anything. */
 export const TUNNEL_IDLE_MS = 600_000
 /** Idle upstream connection; below what common servers keep, so that we are the one to close. */
@@ -36,8 +38,9 @@ export const RESET_BURST = 500
 export const RESETS_PER_SECOND = 50
 /** What an HTTP/2 client may send ahead, on one stream and on the connection: 5 MB/s at 50 ms. */
 export const UPLOAD_WINDOW_BYTES = 256 * 1024
-/** Upstream connections of one site in one worker. */
+/** Upstream connections of one site in one worker, and those of them that wait for a request. */
 export const MAX_UPSTREAM_SOCKETS = 256
+export const MAX_IDLE_UPSTREAM_SOCKETS = 64
 
 /** Files up to this size are answered from memory, larger ones are read in pieces. */
 export const MAX_CACHED_FILE_BYTES = 1024 * 1024

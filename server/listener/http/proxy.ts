@@ -4,21 +4,16 @@ import { PANEL_HOP_FIELD } from '../../contract/panel-hop.ts'
 import type { SiteRecord } from '../../contract/records.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { PanelHop } from '../panel-hop.ts'
-import { sendErrorPage } from './error-pages.ts'
+import { sendErrorPage, sendSitePage } from './error-pages.ts'
 import type { Exchange } from './exchange.ts'
-import { type Framing, upstreamFields, visitorFields } from './forwarded-fields.ts'
-import { CONNECT_MS, FIRST_BYTE_MS, UPSTREAM_GAP_MS } from './limits.ts'
+import { type Framing, timesPassed, upstreamFields, visitorFields } from './forwarded-fields.ts'
+import { MAX_BODY_BYTES, MAX_TIMES_PASSED, MAX_UPSTREAM_TRIES, UPSTREAM_GAP_MS } from './limits.ts'
 import { forwardBody, framingOf } from './request-body.ts'
 import type { Target } from './target.ts'
 import { acceptTunnel, wantsTunnel } from './tunnel.ts'
-import {
-  chooseUpstream,
-  parseUpstream,
-  type UpstreamAddress,
-  UpstreamForbiddenError,
-  type UpstreamSite,
-  type Upstreams,
-} from './upstream.ts'
+import type { Upstreams } from './upstream.ts'
+import type { Peer, UpstreamGroup } from './upstream-group.ts'
+import { UpstreamForbiddenError } from './upstream-reach.ts'
 
 /** What proxying needs. */
 export type ProxyDeps = {
@@ -27,17 +22,19 @@ export type ProxyDeps = {
   readonly panelHop: PanelHop
 }
 
-/** One request on its way: what it is, and to whom it goes. */
+/** One request on its way. */
 type Passage = {
   readonly exchange: Exchange
-  readonly site: UpstreamSite
-  readonly address: UpstreamAddress
+  readonly group: UpstreamGroup
   readonly authority: string
   readonly target: Target
   readonly framing: Framing
+  /** Upstreams that failed for it, and connections that were used, stale ones included. */
+  readonly tried: Peer[]
+  tries: number
 }
 
-/** Methods that may be sent twice when a kept-alive upstream connection turns out to be gone (RFC 9110 section 9.2.2). */
+/** Methods that may be sent again while nothing was answered (RFC 9110 section 9.2.2). */
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Answers from one of the site's upstreams; 502 or 504 where none can be had. */
@@ -48,55 +45,69 @@ export function serveProxy(
   record: SiteRecord,
   request: { readonly authority: string; readonly target: Target },
 ): void {
-  const address = parseUpstream(chooseUpstream(record.upstreams, Math.random())?.url ?? '')
-  if (address === null) return void sendErrorPage(exchange, 502)
-  const framing = framingOf(exchange)
+  if (timesPassed(exchange.rawHeaders) >= MAX_TIMES_PASSED) return void sendErrorPage(exchange, 508)
+  const group = deps.upstreams.of(siteId, record)
+  const framing = framingOf(exchange, group.options.maxBodyBytes ?? MAX_BODY_BYTES)
   if (typeof framing === 'number') return void sendErrorPage(exchange, framing)
-  const site = { id: siteId, isPanel: record.isPanel }
-  pass({ exchange, site, address, framing, ...request }, deps, true)
+  tryNext({ exchange, group, framing, ...request, tried: [], tries: 0 }, deps, 502)
 }
 
-function pass(passage: Passage, deps: ProxyDeps, mayRepeat: boolean): void {
-  const { exchange } = passage
-  const upstream = begin(passage, deps)
+/** Goes on with another upstream, or answers `status` where none is left. */
+function tryNext(passage: Passage, deps: ProxyDeps, status: 502 | 504): void {
+  const peer = passage.tries < MAX_UPSTREAM_TRIES ? passage.group.choose(passage.tried) : null
+  if (peer === null) fail(passage, status)
+  else pass(passage, peer, deps)
+}
+
+function pass(passage: Passage, peer: Peer, deps: ProxyDeps): void {
+  const { exchange, group } = passage
+  const { connectTimeoutMs, responseTimeoutMs } = group.options.proxy
+  passage.tries += 1
+  const upstream = begin(passage, peer, deps)
   if (upstream === null) return
   let state: 'connecting' | 'waiting' | 'answering' | 'over' = 'connecting'
   let answer: IncomingMessage | null = null
-  const deadline = deps.deadlines.arm(CONNECT_MS, () => {
-    if (state === 'answering') exchange.abort()
-    else sendErrorPage(exchange, 504)
+  const deadline = deps.deadlines.arm(connectTimeoutMs, () => {
+    const before = state
     state = 'over'
     upstream.destroy()
+    if (before === 'answering') return exchange.abort()
+    // Whoever took the request in time may still be at it: only what was never sent goes to another.
+    failedAt(passage, peer, deps, before === 'connecting', 504)
   })
   const wait = (): void => {
-    if (state === 'waiting') deadline.rearm(FIRST_BYTE_MS)
+    if (state === 'waiting') deadline.rearm(responseTimeoutMs)
   }
   const giveUp = (): void => {
     // An answer that has begun fails where it is read.
     if (state === 'answering' || state === 'over') return
+    const wasSent = state === 'waiting'
     state = 'over'
     deadline.clear()
-    if (mayRepeat && upstream.reusedSocket && isRepeatable(exchange)) pass(passage, deps, false)
-    else fail(exchange)
+    const mayRepeat = !wasSent || isRepeatable(exchange)
+    if (wasSent && mayRepeat && upstream.reusedSocket && passage.tries < MAX_UPSTREAM_TRIES) pass(passage, peer, deps)
+    else failedAt(passage, peer, deps, mayRepeat, 502)
   }
-  whenConnected(upstream, passage.address.isTls, () => {
+  whenConnected(upstream, peer.address.isTls, () => {
     if (state !== 'connecting' || exchange.isClosed) return
     state = 'waiting'
     wait()
-    if (exchange.hasBody) forwardBody(exchange, upstream, passage.framing, deps.deadlines, wait)
+    if (!exchange.hasBody) return
+    const most = group.options.maxBodyBytes ?? MAX_BODY_BYTES
+    forwardBody(exchange, upstream, passage.framing, most, deps.deadlines, wait)
   })
   upstream.on('response', (response) => {
     if (state === 'over') return
     state = 'answering'
     answer = response
-    void relay(exchange, upstream, response, () => deadline.rearm(UPSTREAM_GAP_MS))
+    void relay(passage, peer, upstream, response, () => deadline.rearm(UPSTREAM_GAP_MS))
   })
   upstream.on('upgrade', (response, socket, head) => {
     state = 'over'
     deadline.clear()
-    if (acceptTunnel(exchange, response, socket as Socket, head, deps.deadlines)) return
+    if (acceptTunnel(exchange, response, socket as Socket, head, deps.deadlines)) return group.succeeded(peer)
     socket.destroy()
-    sendErrorPage(exchange, 502)
+    failedAt(passage, peer, deps, false, 502)
   })
   upstream.on('error', giveUp)
   upstream.on('close', giveUp)
@@ -107,20 +118,21 @@ function pass(passage: Passage, deps: ProxyDeps, mayRepeat: boolean): void {
   })
 }
 
-function begin(passage: Passage, deps: ProxyDeps): ClientRequest | null {
-  const { exchange, site, address, authority, target, framing } = passage
+function begin(passage: Passage, peer: Peer, deps: ProxyDeps): ClientRequest | null {
+  const { exchange, group, authority, target, framing } = passage
   const fields = upstreamFields(exchange, authority, framing)
   if (wantsTunnel(exchange)) fields.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
-  const hop = site.isPanel ? deps.panelHop() : null
+  const hop = group.site.isPanel ? deps.panelHop() : null
   if (hop !== null) fields.push(PANEL_HOP_FIELD, hop)
   try {
-    const path = address.basePath + target.path + target.query
-    const upstream = deps.upstreams.request(site, address, { method: exchange.method, path, fields })
+    const path = peer.address.basePath + target.path + target.query
+    const upstream = group.request(peer, { method: exchange.method, path, fields })
     // A body is sent once the connection is there; until then nothing is read from the client.
     if (!exchange.hasBody) upstream.end()
     return upstream
   } catch (error) {
-    sendErrorPage(exchange, error instanceof UpstreamForbiddenError ? 502 : 400)
+    if (error instanceof UpstreamForbiddenError) failedAt(passage, peer, deps, true, 502)
+    else sendErrorPage(exchange, 400)
     return null
   }
 }
@@ -136,7 +148,8 @@ function whenConnected(upstream: ClientRequest, isTls: boolean, connected: () =>
 
 /** Sends an upstream's answer on, at the visitor's pace. An answer that breaks off breaks off for the visitor too. */
 async function relay(
-  exchange: Exchange,
+  { exchange, group }: Passage,
+  peer: Peer,
   upstream: ClientRequest,
   response: IncomingMessage,
   onPiece: () => void,
@@ -147,23 +160,34 @@ async function relay(
     if ((response.headers['transfer-encoding'] ?? 'chunked').toLowerCase() !== 'chunked')
       throw new Error('unknown coding')
     exchange.respond(response.statusCode ?? 502, visitorFields(response.rawHeaders))
+    group.succeeded(peer)
     for await (const piece of response) {
       onPiece()
       if (!(await exchange.write(piece as Buffer))) return void upstream.destroy()
       onPiece()
     }
-    if (response.complete) exchange.end()
-    else exchange.abort()
+    if (response.complete) return exchange.end()
+    group.failed(peer)
+    exchange.abort()
   } catch {
     upstream.destroy()
-    fail(exchange)
+    if (exchange.isClosed) return
+    group.failed(peer)
+    if (exchange.isAnswered) exchange.abort()
+    else sendSitePage(exchange, 502, group.options.errorPages)
   }
 }
 
-function fail(exchange: Exchange): void {
-  if (exchange.isClosed) return
-  if (exchange.isAnswered) exchange.abort()
-  else sendErrorPage(exchange, 502)
+function failedAt(passage: Passage, peer: Peer, deps: ProxyDeps, mayRepeat: boolean, status: 502 | 504): void {
+  passage.group.failed(peer)
+  passage.tried.push(peer)
+  if (passage.exchange.isClosed) return
+  if (mayRepeat) tryNext(passage, deps, status)
+  else fail(passage, status)
+}
+
+function fail({ exchange, group }: Passage, status: 502 | 504): void {
+  if (!exchange.isClosed) sendSitePage(exchange, status, group.options.errorPages)
 }
 
 function isRepeatable(exchange: Exchange): boolean {

@@ -2,7 +2,7 @@ import type { ClientRequest } from 'node:http'
 import type { Deadlines } from '../deadlines.ts'
 import type { Exchange } from './exchange.ts'
 import type { Framing } from './forwarded-fields.ts'
-import { BODY_BYTES_PER_MS, BODY_GAP_MS, BODY_TOTAL_MS, MAX_BODY_BYTES } from './limits.ts'
+import { BODY_BYTES_PER_MS, BODY_GAP_MS, BODY_TOTAL_MS } from './limits.ts'
 
 const LENGTH = /^\d{1,15}$/
 /** Methods that need no `Content-Length: 0` to say that nothing follows (RFC 9110 section 8.6). */
@@ -12,12 +12,12 @@ const BODILESS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
  * How a request's body is framed, or the status that refuses it: a coding besides chunked would reach the
  * upstream without its name (RFC 9112 section 6.1). HTTP/2 leaves checking the length to us.
  */
-export function framingOf(exchange: Exchange): Framing | 400 | 413 | 501 {
+export function framingOf(exchange: Exchange, maxBytes: number): Framing | 400 | 413 | 501 {
   if ((exchange.headers['transfer-encoding'] ?? 'chunked').toLowerCase() !== 'chunked') return 501
   const field = exchange.headers['content-length']
   if (field !== undefined && !LENGTH.test(field)) return 400
   const length = field === undefined ? null : Number(field)
-  if (length !== null && length > MAX_BODY_BYTES) return 413
+  if (length !== null && length > maxBytes) return 413
   if (!exchange.hasBody) {
     if (length !== null && length > 0) return 400
     return length === null && BODILESS.has(exchange.method) ? 'none' : { length: 0 }
@@ -34,11 +34,12 @@ export function forwardBody(
   exchange: Exchange,
   upstream: ClientRequest,
   framing: Framing,
+  maxBytes: number,
   deadlines: Deadlines,
   onPiece: () => void,
 ): void {
   const { body } = exchange
-  const most = typeof framing === 'object' ? framing.length : MAX_BODY_BYTES
+  const most = typeof framing === 'object' ? framing.length : maxBytes
   const allowance = createAllowance()
   const fail = (): void => {
     upstream.destroy()

@@ -24,6 +24,8 @@ export type HttpDeps = {
   /** Blobs by digest: `<blobsFolder>/<first two hex>/<digest>`. */
   readonly blobsFolder: string
   readonly reach: Reach
+  /** Whether this listener itself answers there: no upstream may be it. */
+  readonly isOwnAddress?: (address: string, port: number) => boolean
   readonly deadlines: Deadlines
   /** Port that redirects from port 80 lead to; 443 when left out. */
   readonly httpsPort?: number
@@ -51,7 +53,7 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
   const { blobsFolder, deadlines } = deps
   const open = createHeldSet()
   const records = createRecordCache(deps.reader)
-  const upstreams = createUpstreams(deps.reach)
+  const upstreams = createUpstreams({ reach: deps.reach, deadlines, isOwn: deps.isOwnAddress ?? (() => false) })
   const dispatchDeps = {
     records,
     upstreams,
