@@ -163,13 +163,15 @@ export function addressRecord(
   return { kind: 'address', key: address, payload: { siteId, certificates: fingerprints, legacyTls: 'none' } }
 }
 
-function certificateRecord(certificate: TestCertificate, edgeKey: Buffer): RigRecord {
+/** A `certificate` record, its key sealed to the edge. */
+export function certificateRecord(certificate: TestCertificate, edgeKey: Buffer): RigRecord {
   const sealedKey = sealTo(edgeKey, Buffer.from(certificate.privateKeyPem), certificate.fingerprint).toString('base64')
   const { chainPem, names, notAfter, fingerprint } = certificate
   return { kind: 'certificate', key: fingerprint, payload: { chainPem, sealedKey, names, notAfter } }
 }
 
-function ticketKeyRecord(edgeKey: Buffer): RigRecord {
+/** The `ticket-key` record with a random secret, sealed to the edge. */
+export function ticketKeyRecord(edgeKey: Buffer): RigRecord {
   const sealedSecret = sealTo(edgeKey, randomBytes(32), 'ticket-key').toString('base64')
   return { kind: 'ticket-key', key: 'current', payload: { epoch: 1, sealedSecret } }
 }
@@ -193,7 +195,8 @@ const types: Readonly<Record<string, string>> = {
   txt: 'text/plain; charset=utf-8',
 }
 
-function storeRelease(blobsFolder: string, files: Readonly<Record<string, string | Buffer>>): string {
+/** Stores files and their manifest as blobs; returns the manifest's digest. */
+export function storeRelease(blobsFolder: string, files: Readonly<Record<string, string | Buffer>>): string {
   const store = (content: Buffer): { digest: string; bytes: number } => {
     const digest = createHash('sha256').update(content).digest('hex')
     mkdirSync(join(blobsFolder, digest.slice(0, 2)), { recursive: true, mode: 0o750 })

@@ -1,0 +1,16 @@
+import { manyNames, proofToLive } from '../live.ts'
+import type { MeasuredRow } from './figure-row.ts'
+
+/** The rows that measure by themselves, in the order of the table. */
+export const measuredRows: readonly MeasuredRow[] = [
+  {
+    name: 'proof-to-live',
+    title: 'from the proof of a name to its answer over TLS, one name at a time',
+    measure: async () => ({ nameplate: await proofToLive() }),
+  },
+  {
+    name: 'names-300',
+    title: '300 names proven at once, until the last is live',
+    measure: async () => ({ nameplate: await manyNames() }),
+  },
+]
