@@ -71,7 +71,7 @@ function fieldProblems(violations: readonly Violation[]): FieldProblem[] {
   const note = (field: string, detail: string): void => {
     if (!problems.has(field) && problems.size < MAX_PROBLEMS) problems.set(field, detail)
   }
-  for (const violation of violations) {
+  for (const violation of violations.filter((one) => !isMisleading(one, violations))) {
     const field = violation.instancePath.slice(1).replaceAll('/', '.')
     const params = violation.params as Record<string, unknown>
     const inner = (name: string): string => (field === '' ? name : `${field}.${name}`)
@@ -83,6 +83,18 @@ function fieldProblems(violations: readonly Violation[]): FieldProblem[] {
     else if (violation.keyword !== 'boolean') note(field, plainWords(violation.keyword, params, violation.message))
   }
   return [...problems].map(([field, detail]) => ({ field, detail }))
+}
+
+/** Of a value that may be null and is wrong somewhere inside, "must be null" and "must match one of" tell nothing. */
+function isMisleading({ keyword, instancePath, params }: Violation, all: readonly Violation[]): boolean {
+  if (keyword === 'anyOf')
+    return all.some((other) => other.instancePath.startsWith(instancePath) && other.keyword !== 'anyOf')
+  if (keyword !== 'type' || (params as { type?: unknown }).type !== 'null') return false
+  return all.some((other) => other.instancePath.startsWith(`${instancePath}/`) || isAbout(instancePath, other))
+}
+
+function isAbout(path: string, { keyword, instancePath }: Violation): boolean {
+  return instancePath === path && keyword !== 'type' && keyword !== 'anyOf'
 }
 
 function strings(value: unknown): string[] {

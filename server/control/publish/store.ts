@@ -83,9 +83,16 @@ async function loadSites(tx: Tx, ids: string[]): Promise<Map<string, Payloads['s
         redirectTo: row.redirectTo,
         redirectStatus: row.redirectStatus,
         isPanel: row.isPanel,
+        ...ownOptions(row.options),
       },
     ]),
   )
+}
+
+/** Nothing where a site sets nothing, so that most records stay as small as they were. */
+function ownOptions(options: unknown): Pick<Payloads['site'], 'options'> {
+  const isSet = Object.keys(options as object).length > 0
+  return isSet ? { options: options as NonNullable<Payloads['site']['options']> } : {}
 }
 
 async function loadCertificates(tx: Tx, fingerprints: string[]): Promise<Map<string, CertificateRow>> {

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { Id, ListOf, ListQuery, Nullable, Time } from '../schema.ts'
+import { SiteOptionsBody, SiteOptionsView } from './option-schema.ts'
 
 /** What sites and releases look like in the API. */
 
@@ -46,6 +47,7 @@ export const NewSite = Type.Object(
     upstreams: Type.Optional(NewUpstreams),
     redirectTo: Type.Optional(RedirectTo),
     redirectStatus: Type.Optional(RedirectStatus),
+    options: Type.Optional(SiteOptionsBody),
   },
   { additionalProperties: false },
 )
@@ -58,6 +60,7 @@ export const SiteChange = Type.Object(
     upstreams: Type.Optional(NewUpstreams),
     redirectTo: Type.Optional(RedirectTo),
     redirectStatus: Type.Optional(RedirectStatus),
+    options: Type.Optional(SiteOptionsBody),
   },
   { additionalProperties: false, minProperties: 1 },
 )
@@ -70,8 +73,8 @@ const ActiveRelease = Type.Object({
   bytes: Type.Integer(),
 })
 
-/** A site as the API shows it. */
-export const SiteView = Type.Object({
+/** A site as lists show it: without its options, of which error pages alone may be large. */
+export const SiteSummary = Type.Object({
   id: Id,
   tenantId: Id,
   name: Type.String(),
@@ -84,6 +87,9 @@ export const SiteView = Type.Object({
   createdAt: Time,
 })
 
+/** A site as the API shows it. */
+export const SiteView = Type.Object({ ...SiteSummary.properties, options: SiteOptionsView })
+
 /** Query of `GET /sites`. */
 export const SiteListQuery = Type.Object({
   ...ListQuery.properties,
@@ -93,7 +99,7 @@ export const SiteListQuery = Type.Object({
 })
 
 /** A page of sites. */
-export const SiteList = ListOf(SiteView)
+export const SiteList = ListOf(SiteSummary)
 
 /** One version of a static site's content. */
 export const ReleaseView = Type.Object({
@@ -123,6 +129,8 @@ export type NewSiteInput = Static<typeof NewSite>
 export type SiteChangeInput = Static<typeof SiteChange>
 /** See `SiteView`. */
 export type Site = Static<typeof SiteView>
+/** See `SiteSummary`. */
+export type ListedSite = Static<typeof SiteSummary>
 /** See `SiteListQuery`. */
 export type SiteListFilter = Static<typeof SiteListQuery>
 /** See `ReleaseView`. */

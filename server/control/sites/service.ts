@@ -5,7 +5,8 @@ import { AppError, notFound } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
 import { type Paged, paged, type WriteOptions } from '../schema.ts'
 import { planLimits } from '../tenants/limits.ts'
-import type { NewSiteInput, Site, SiteChangeInput, SiteListFilter } from './schema.ts'
+import { changedOptions, checkOptions } from './options.ts'
+import type { ListedSite, NewSiteInput, Site, SiteChangeInput, SiteListFilter } from './schema.ts'
 import { siteContent } from './site-rules.ts'
 import {
   countSites,
@@ -19,7 +20,7 @@ import {
   type SiteRow,
   updateSite,
 } from './store.ts'
-import { contentOf, siteView } from './views.ts'
+import { contentOf, listedSite, optionsOf, siteView } from './views.ts'
 
 /** What the sites service needs. */
 export type SiteServiceDeps = {
@@ -34,9 +35,9 @@ export type SiteService = ReturnType<typeof createSiteService>
 /** Makes the service. */
 export function createSiteService({ db, reach }: SiteServiceDeps) {
   return {
-    async list(actor: Actor, filter: SiteListFilter): Promise<Paged<Site>> {
+    async list(actor: Actor, filter: SiteListFilter): Promise<Paged<ListedSite>> {
       const tenants = visibleTenants(actor)
-      return paged(await listSites(db, tenants, filter), filter, siteView)
+      return paged(await listSites(db, tenants, filter), filter, listedSite)
     },
 
     async get(actor: Actor, id: string): Promise<Site> {
@@ -48,9 +49,12 @@ export function createSiteService({ db, reach }: SiteServiceDeps) {
       requireTenant(actor, tenantId, 'member')
       const name = siteName(input.name)
       const content = siteContent(input.kind, input, reach)
+      const set = changedOptions({}, await checkOptions(input.kind, input.options ?? {}))
       return write(db, options, async (tx) => {
         await checkPlace(tx, tenantId)
-        const row = await insertSite(tx, { tenantId, name, kind: input.kind, ...content }).catch(explain(name))
+        const row = await insertSite(tx, { tenantId, name, kind: input.kind, options: set, ...content }).catch(
+          explain(name),
+        )
         await siteEvent(tx, actor, row, 'site.created', { kind: row.kind })
         return siteView(row)
       })
@@ -59,6 +63,7 @@ export function createSiteService({ db, reach }: SiteServiceDeps) {
     async change(actor: Actor, id: string, input: SiteChangeInput, options: WriteOptions): Promise<Site> {
       const seen = await accessible(db, actor, id, 'member')
       if (input.state !== undefined) requireAdmin(actor)
+      const checked = input.options === undefined ? undefined : await checkOptions(seen.kind, input.options)
       return write(db, options, async (tx) => {
         const row = changeable(await lockSite(tx, seen.id))
         const { state, name } = input
@@ -66,9 +71,10 @@ export function createSiteService({ db, reach }: SiteServiceDeps) {
           ...(state === undefined ? {} : { state }),
           ...(name === undefined ? {} : { name: siteName(name) }),
           content: siteContent(row.kind, input, reach, contentOf(row)),
+          ...(checked === undefined ? {} : { options: changedOptions(optionsOf(row), checked) }),
         }
         const changed = await updateSite(tx, id, change).catch(explain(change.name ?? row.name))
-        await siteEvent(tx, actor, changed, 'site.changed', { fields: Object.keys(input) })
+        await siteEvent(tx, actor, changed, 'site.changed', { fields: changedFields(input) })
         return siteView(changed)
       })
     },
@@ -144,6 +150,11 @@ async function refuseUsed(tx: Tx, row: SiteRow): Promise<void> {
 
 function inUse(what: string): AppError {
   return new AppError('IN_USE', `${what} Move or delete that first, then delete the site.`)
+}
+
+/** What a change names: of the options each by itself, never what they say. */
+function changedFields({ options, ...rest }: SiteChangeInput): string[] {
+  return [...Object.keys(rest), ...Object.keys(options ?? {}).map((key) => `options.${key}`)]
 }
 
 function siteName(text: string): string {

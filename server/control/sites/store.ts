@@ -1,4 +1,5 @@
 import type { Upstream } from '../../contract/records.ts'
+import type { SiteOptionsInput } from '../../contract/site-options.ts'
 import type { Db, Tx } from '../db.ts'
 import { Prisma } from '../generated/client.ts'
 import { type Page, pageArguments } from '../schema.ts'
@@ -44,20 +45,36 @@ export function countSites(tx: Tx, tenantId: string): Promise<number> {
 /** A new site. Unique violation: the name is taken in this tenant. */
 export function insertSite(
   tx: Tx,
-  site: { tenantId: string; name: string; kind: Site['kind']; isPanel?: boolean } & SiteContent,
+  site: {
+    tenantId: string
+    name: string
+    kind: Site['kind']
+    isPanel?: boolean
+    options?: SiteOptionsInput
+  } & SiteContent,
 ): Promise<SiteRow> {
-  return tx.site.create({ data: { ...site, upstreams: jsonUpstreams(site.upstreams) }, include: siteInclude })
+  const { options, upstreams, ...rest } = site
+  const data = { ...rest, upstreams: jsonUpstreams(upstreams), options: jsonOptions(options ?? {}) }
+  return tx.site.create({ data, include: siteInclude })
 }
 
 /** Changes a site; what is left out stays. */
 export function updateSite(
   tx: Tx,
   id: string,
-  change: { name?: string; state?: Site['state']; content?: SiteContent; activeReleaseId?: string },
+  change: {
+    name?: string
+    state?: Site['state']
+    content?: SiteContent
+    options?: SiteOptionsInput
+    activeReleaseId?: string
+  },
 ): Promise<SiteRow> {
-  const { content, ...rest } = change
+  const { content, options, ...rest } = change
   const contentColumns = content === undefined ? {} : { ...content, upstreams: jsonUpstreams(content.upstreams) }
-  return tx.site.update({ where: { id }, data: { ...rest, ...contentColumns }, include: siteInclude })
+  const optionColumns = options === undefined ? {} : { options: jsonOptions(options) }
+  const data = { ...rest, ...contentColumns, ...optionColumns }
+  return tx.site.update({ where: { id }, data, include: siteInclude })
 }
 
 /** What points at a site. */
@@ -113,6 +130,10 @@ export function listManifests(
     take: limit,
     select: { id: true, manifestDigest: true },
   })
+}
+
+function jsonOptions(options: SiteOptionsInput): Prisma.InputJsonObject {
+  return options as Prisma.InputJsonObject
 }
 
 function jsonUpstreams(upstreams: readonly Upstream[] | null): Prisma.InputJsonArray | typeof Prisma.DbNull {

@@ -1,10 +1,17 @@
 import type { Upstream } from '../../contract/records.ts'
-import type { Release, Site } from './schema.ts'
+import type { SiteOptionsInput } from '../../contract/site-options.ts'
+import { shownOptions } from './options.ts'
+import type { ListedSite, Release, Site } from './schema.ts'
 import type { SiteContent } from './site-rules.ts'
 import type { ReleaseRow, SiteRow } from './store.ts'
 
 /** A site's row as the API shows it. */
 export function siteView(row: SiteRow): Site {
+  return { ...listedSite(row), options: shownOptions(optionsOf(row)) }
+}
+
+/** A site's row as lists show it. */
+export function listedSite(row: SiteRow): ListedSite {
   const { activeRelease } = row
   return {
     id: row.id,
@@ -34,6 +41,11 @@ export function contentOf(row: SiteRow): SiteContent {
     redirectTo: row.redirectTo,
     redirectStatus: row.redirectStatus,
   }
+}
+
+/** What a site's row sets beyond that. */
+export function optionsOf(row: SiteRow): SiteOptionsInput {
+  return row.options as SiteOptionsInput
 }
 
 /** A release's row as the API shows it. */

@@ -1,9 +1,15 @@
 import { call, type Filter } from '#lib/api/client.ts'
 import type { ListPage } from '#lib/api/listing.svelte.ts'
 import { type Upload, uploadFile } from '#lib/api/upload.ts'
-import type { NewSiteInput, Release, Site, SiteChangeInput, SiteListFilter } from '#server/control/sites/schema.ts'
+import type {
+  NewSiteInput,
+  Release,
+  ListedSite as Site,
+  SiteChangeInput,
+  SiteListFilter,
+} from '#server/control/sites/schema.ts'
 
-export type { NewSiteInput, Release, Site, SiteChangeInput } from '#server/control/sites/schema.ts'
+export type { ListedSite as Site, NewSiteInput, Release, SiteChangeInput } from '#server/control/sites/schema.ts'
 
 /** A page of sites. */
 export function listSites(query: Filter<SiteListFilter>, signal?: AbortSignal): Promise<ListPage<Site>> {
