@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { captureHello } from '../test/captured-hello.ts'
+import { mutate, seededRandom } from '../test/mutations.ts'
 import { MAX_PEEK_BYTES, parseClientHello } from './client-hello.ts'
 import { tlsAlert } from './tls-alert.ts'
 
@@ -40,7 +41,21 @@ beforeAll(async () => {
 
 const expected = {
   kind: 'hello',
-  hello: { serverName: 'shop.example.com', alpn: ['h2', 'http/1.1'], versions: [0x0304, 0x0303] },
+  hello: expect.objectContaining({
+    serverName: 'shop.example.com',
+    alpn: ['h2', 'http/1.1'],
+    versions: [0x0304, 0x0303],
+    ticketNames: [],
+  }),
+}
+
+/** An extension with its type and length in front. */
+function extension(type: number, body: Buffer): Buffer {
+  return Buffer.concat([Buffer.of(type >> 8, type & 255, body.length >> 8, body.length & 255), body])
+}
+
+function prefixed(body: Buffer): Buffer {
+  return Buffer.concat([Buffer.of(body.length >> 8, body.length & 255), body])
 }
 
 describe('a real hello', () => {
@@ -64,17 +79,59 @@ describe('a real hello', () => {
     expect(parseClientHello(cut.subarray(0, -1)).kind).toBe('need-more')
   })
 
-  test('in 3-byte records is read up to the limit of records', () => {
-    const small = helloWith([serverNameExtension(Buffer.from('a.example'))])
-    expect(parseClientHello(inRecords(small, 3))).toMatchObject({ hello: { serverName: 'a.example' } })
-    expect(parseClientHello(inRecords(hello, 3))).toEqual({ kind: 'bad', alert: tlsAlert.decodeError })
+  test.each([1, 3])('in records of %i bytes is read up to the limit of records', (size) => {
+    const cut = inRecords(hello, size)
+    expect(parseClientHello(cut)).toEqual(expected)
+    const long = helloWith([extension(21, Buffer.alloc(5_000)), serverNameExtension(Buffer.from('a.example'))])
+    expect(parseClientHello(inRecords(long, size * 2))).toEqual(
+      size === 1 ? { kind: 'bad', alert: tlsAlert.decodeError } : expect.objectContaining({ kind: 'hello' }),
+    )
+  })
+
+  test('in tiny records is looked at a few times only', () => {
+    const cut = inRecords(hello, 1)
+    let looks = 0
+    let length = 0
+    for (let peeked = parseClientHello(cut.subarray(0, length)); peeked.kind === 'need-more'; looks += 1) {
+      length = peeked.atLeast
+      peeked = parseClientHello(cut.subarray(0, length))
+    }
+    expect(length).toBe(cut.length)
+    expect(looks).toBeLessThan(100)
+  })
+
+  test('tells its suites and groups, GREASE values and what nobody knows included', () => {
+    const grease = extension(0x0a0a, Buffer.of(0))
+    const ech = extension(0xfe0d, Buffer.alloc(200, 7))
+    const groups = extension(10, prefixed(Buffer.of(0x1a, 0x1a, 0x11, 0xec, 0, 29)))
+    expect(parseClientHello(helloWith([grease, ech, groups]))).toMatchObject({
+      hello: { suites: [0x1301], groups: [0x1a1a, 0x11ec, 29], serverName: null },
+    })
+    expect(parseClientHello(hello)).toMatchObject({
+      hello: { suites: expect.arrayContaining([0x1301]), groups: expect.arrayContaining([29]) },
+    })
+  })
+
+  test('tells the key names of its tickets, of TLS 1.2 and of each pre-shared key of TLS 1.3', () => {
+    const ticket = (byte: number) => Buffer.concat([Buffer.alloc(16, byte), Buffer.alloc(100, 0xff)])
+    const identity = (byte: number) => Buffer.concat([prefixed(ticket(byte)), Buffer.alloc(4)])
+    const binders = prefixed(Buffer.concat([Buffer.of(32), Buffer.alloc(32)]))
+    const short = Buffer.concat([prefixed(Buffer.from('external')), Buffer.alloc(4)])
+    const preShared = Buffer.concat([prefixed(Buffer.concat([identity(2), short, identity(3)])), binders])
+    const peeked = parseClientHello(helloWith([extension(35, ticket(1)), extension(41, preShared)]))
+    expect(peeked).toMatchObject({ hello: { ticketNames: ['01', '02', '03'].map((byte) => byte.repeat(16)) } })
+    expect(parseClientHello(helloWith([extension(35, Buffer.alloc(0)), extension(41, Buffer.of(9, 9))]))).toMatchObject(
+      {
+        hello: { ticketNames: [] },
+      },
+    )
   })
 
   test('without name or ALPN says so', async () => {
     const bare = await captureHello({ maxVersion: 'TLSv1.2' })
     expect(parseClientHello(bare)).toEqual({
       kind: 'hello',
-      hello: { serverName: null, alpn: [], versions: [0x0303] },
+      hello: expect.objectContaining({ serverName: null, alpn: [], versions: [0x0303], ticketNames: [] }),
     })
   })
 
@@ -87,7 +144,10 @@ describe('what is no proper hello', () => {
   const bad = (alert: number | null) => ({ kind: 'bad', alert })
   const record = (...bytes: number[]) => Buffer.of(...bytes)
   test.each([
-    ['SSLv2', record(0x80, 0x2e, 1, 0, 2), bad(null)],
+    ['a hello of SSLv2 that asks for SSLv2', record(0x80, 0x2e, 1, 0, 2), bad(null)],
+    ['a hello of SSLv2 that asks for TLS 1.0', record(0x80, 0x2e, 1, 3, 1), { kind: 'sslv2' }],
+    ['another message of SSLv2', record(0x80, 0x2e, 4, 0, 2), bad(null)],
+    ['8-bit bytes', Buffer.alloc(20, 0xff), bad(null)],
     ['the preface of HTTP/2 in clear', Buffer.from('PRI * HTTP/2.0\r\n'), { kind: 'plain-http' }],
     ['a request in clear', Buffer.from('GET / HTTP/1.1\r\n'), { kind: 'plain-http' }],
     ['SSH', Buffer.from('SSH-2.0-OpenSSH'), bad(null)],
@@ -97,7 +157,8 @@ describe('what is no proper hello', () => {
     ['an empty record', record(22, 3, 1, 0, 0), bad(tlsAlert.unexpectedMessage)],
     ['a record too long', record(22, 3, 1, 0x40, 1), bad(tlsAlert.recordOverflow)],
     ['an unknown version of records', record(22, 9, 1, 0, 1), bad(tlsAlert.protocolVersion)],
-    ['a message too long', record(22, 3, 1, 0, 4, 1, 0, 0x80, 1), bad(tlsAlert.decodeError)],
+    ['a message too long', record(22, 3, 1, 0, 4, 1, 0, 0x40, 1), bad(tlsAlert.decodeError)],
+    ['a body cut short', record(22, 3, 1, 0, 6, 1, 0, 0, 2, 3, 3), bad(tlsAlert.decodeError)],
     ['a change of type in between', record(22, 3, 1, 0, 1, 1, 23, 3, 1, 0, 1), bad(tlsAlert.unexpectedMessage)],
   ])('%s', (_name, bytes, result) => {
     expect(parseClientHello(bytes)).toEqual(result)
@@ -122,7 +183,7 @@ describe('what is no proper hello', () => {
 describe('properties', () => {
   const known = (bytes: Uint8Array): void => {
     const peeked = parseClientHello(bytes)
-    expect(['need-more', 'hello', 'plain-http', 'bad']).toContain(peeked.kind)
+    expect(['need-more', 'hello', 'sslv2', 'plain-http', 'bad']).toContain(peeked.kind)
     if (peeked.kind === 'need-more') {
       expect(peeked.atLeast).toBeGreaterThan(bytes.length)
       expect(peeked.atLeast).toBeLessThanOrEqual(bytes.length + MAX_PEEK_BYTES)
@@ -151,6 +212,13 @@ describe('properties', () => {
       }),
       { numRuns: 3_000 },
     )
+  })
+
+  test('a hundred thousand seeded mutations are judged, never thrown', () => {
+    const random = seededRandom(20_261_125)
+    const kinds = new Set<string>()
+    for (let run = 0; run < 100_000; run += 1) kinds.add(parseClientHello(mutate(hello, random)).kind)
+    expect([...kinds].sort()).toEqual(['bad', 'hello', 'need-more'])
   })
 
   test('an answer is reached before the peek would keep too much', () => {

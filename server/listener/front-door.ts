@@ -2,10 +2,11 @@ import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import { unmapped } from '../contract/reach.ts'
 import { clearTextAnswer } from './clear-text.ts'
-import { type ClientHello, MAX_PEEK_BYTES, type Peeked, parseClientHello } from './client-hello.ts'
+import { MAX_PEEK_BYTES, type Peeked, parseClientHello } from './client-hello.ts'
 import type { Contexts } from './contexts.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
 import type { EdgeReader } from './edge-store.ts'
+import type { ClientHello } from './hello-body.ts'
 import type { Connection, HttpServers } from './http/servers.ts'
 import { alertRecord, type TlsAlert, tlsAlert } from './tls-alert.ts'
 import { findVhost, type Vhost } from './vhost.ts'
@@ -141,6 +142,7 @@ function judge(first: Buffer, reader: Pick<EdgeReader, 'get'>, port: number): Ve
     const isTooMuch = first.length > MAX_PEEK_BYTES
     return isTooMuch ? { kind: 'bad', alert: tlsAlert.decodeError } : { kind: 'wait', atLeast: peeked.atLeast }
   }
+  if (peeked.kind === 'sslv2') return { kind: 'bad', alert: null }
   if (peeked.kind !== 'plain-http') return peeked
   const words = clearTextAnswer(first, reader, port)
   return words === null ? { kind: 'wait', atLeast: first.length + 1 } : { kind: 'clear-text', words }
