@@ -12,45 +12,11 @@ import { type ListenerRig, nameRecord, runtimes, siteRecord, startListenerRig } 
 
 const host = 'Host: a.example.com\r\n'
 
-/** Requests that mean different things to different parsers: none may reach an upstream. */
-const smuggling: readonly string[] = [
-  `POST / HTTP/1.1\r\n${host}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
-  `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n`,
-  `POST / HTTP/1.1\r\n${host}Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde`,
-  `POST / HTTP/1.1\r\n${host}Content-Length: 4, 4\r\n\r\nabcd`,
-  `POST / HTTP/1.1\r\n${host}Content-Length: +4\r\n\r\nabcd`,
-  `POST / HTTP/1.1\r\n${host}Content-Length: 0x4\r\n\r\nabcd`,
-  `POST / HTTP/1.1\r\n${host}Content-Length: -1\r\n\r\n`,
-  `POST / HTTP/1.1\r\n${host}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n`,
-  `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n`,
-  `POST / HTTP/1.1\r\n${host}Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n`,
-  `POST / HTTP/1.1\r\n${host}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n`,
-  `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n`,
-  `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n`,
-  `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n1\na\n0\n\n`,
-  `GET / HTTP/1.1\n${host.replace('\r', '')}\n`,
-  `GET / HTTP/1.1\r\n${host}X: a\nY: b\r\n\r\n`,
-  `GET / HTTP/1.1\r\n${host}X: a\rY: b\r\n\r\n`,
-  `GET / HTTP/1.1\r\n${host}X: a\x00b\r\n\r\n`,
-  `GET / HTTP/1.1\r\n${host}X: a\r\n folded\r\n\r\n`,
-  `GET / HTTP/1.1\r\n X: leading\r\n${host}\r\n`,
-  `GET / HTTP/1.1\r\n${host}: empty\r\n\r\n`,
-  `GET / HTTP/1.1\r\n${host}X Y: space\r\n\r\n`,
-  `GET / HTTP/1.2\r\n${host}\r\n`,
-  `GET /\xe4 HTTP/1.1\r\n${host}\r\n`,
-  `GET /a b HTTP/1.1\r\n${host}\r\n`,
-  `get / HTTP/1.1\r\n${host}\r\n`,
-  `CONNECT a.example.com:443 HTTP/1.1\r\n${host}\r\n`,
-  'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
-]
-
 describe.each(runtimes)('abuse on %s', (runtime) => {
   let rig: ListenerRig
   let reached = 0
-  const paths: (string | undefined)[] = []
-  const upstream = createServer((incoming, response) => {
+  const upstream = createServer((_incoming, response) => {
     reached += 1
-    paths.push(incoming.url)
     response.end('reached')
   })
   beforeAll(async () => {
@@ -76,31 +42,6 @@ describe.each(runtimes)('abuse on %s', (runtime) => {
     expect((await request({ port: rig.httpsPort, host: 'f.example.com' })).body.toString()).toBe('F')
     expect((await request({ protocol: 'h2', port: rig.httpsPort, host: 'f.example.com' })).status).toBe(200)
   }
-
-  test.each(smuggling)('%j is refused, and the connection ends', async (bytes) => {
-    const before = reached
-    const answer = await exchangeRaw(target(), bytes)
-    expect(answer).toMatch(/^(?:HTTP\/1\.1 (?:400|501) |$)/)
-    expect(reached).toBe(before)
-  })
-
-  test('what follows a request with two meanings is never a second request', async () => {
-    const before = reached
-    const hidden = `GET /hidden HTTP/1.1\r\n${host}\r\n`
-    await exchangeRaw(target(), `${smuggling[0]}${hidden}`)
-    await exchangeRaw(target(), `GET / HTTP/1.1\r\nHost: nobody.example.com\r\nHost: a.example.com\r\n\r\n${hidden}`)
-    expect(reached).toBe(before)
-  })
-
-  test('a body in a coding that we would pass on without its name is 501', async () => {
-    for (const coding of ['gzip, chunked', 'chunked, chunked']) {
-      const bytes = `POST /coded HTTP/1.1\r\n${host}Transfer-Encoding: ${coding}\r\n\r\n1\r\na\r\n0\r\n\r\n`
-      expect(await exchangeRaw(target(), bytes, (text) => text.includes('\r\n\r\n'))).toMatch(
-        /^HTTP\/1\.1 (?:400|501) /,
-      )
-    }
-    expect(paths).not.toContain('/coded')
-  })
 
   test('a head that is too large is 431', async () => {
     const ask = (fields: string): Promise<string> =>

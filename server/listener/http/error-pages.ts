@@ -29,10 +29,10 @@ export type ErrorStatus = keyof typeof pages
 
 const prepared = new Map<string, Buffer>()
 
-/** Answers with a small page of our own, which nobody stores. An HTTP/1.1 connection ends after 400, 421 and 431. */
+/** Answers with a small page of our own, which nobody stores. An HTTP/1.1 connection ends after 400, 421, 431 and 501. */
 export function sendErrorPage(exchange: Exchange, status: ErrorStatus, fields: Fields = []): void {
   const [title, text] = pages[status]
-  const close = status === 400 || status === 421 || status === 431
+  const close = status === 400 || status === 421 || status === 431 || status === 501
   send(exchange, status, [...fields, ...pageFields], page(title, text), { close })
 }
 

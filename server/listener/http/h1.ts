@@ -20,21 +20,25 @@ export function createHttp1(deps: {
 }): Http1 {
   const heldOf = new WeakMap<object, Held>()
   const waiting = new WeakMap<Socket, Exchange[]>()
+  // What was sent behind a request that ends its connection is never answered, though it was parsed already.
+  const ending = new WeakSet<Socket>()
   const serve = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
     const { socket } = request
     const held = heldOf.get(socket)
     if (held === undefined || held.active >= MAX_PIPELINED) return void socket.destroy()
+    // The parser of both runtimes lets HTTP/2.0 through.
+    if (request.httpVersionMajor !== 1) return void refuse(socket, {}, heldOf)
     held.begin()
     // Somebody who leaves in mid-body is seen by the exchange.
     request.on('error', () => {})
     const sent = sentBy(request, held.connection, expectsContinue, null)
-    const exchange = createExchange(sent, wireOf(response, sent, socket, held), deps.deadlines)
+    const exchange = createExchange(sent, wireOf(response, sent, socket, held, ending), deps.deadlines)
     exchange.onClose(() => {
       // An unread body is thrown away; the idle deadline bounds how long that may take.
       if (!request.readableEnded) request.resume()
       held.finish()
       const next = waiting.get(socket)?.shift()
-      if (next !== undefined && !socket.destroyed) deps.exchange(next)
+      if (next !== undefined && !socket.destroyed && !ending.has(socket)) deps.exchange(next)
     })
     // Pipelined requests wait for their turn, so that no answer has to lie in memory for another.
     if (held.active === 1) deps.exchange(exchange)
@@ -78,7 +82,7 @@ export function createHttp1(deps: {
     },
   }
 
-  function refuse(socket: Socket, error: NodeJS.ErrnoException, held: WeakMap<object, Held>): void {
+  function refuse(socket: Socket, error: { readonly code?: string | undefined }, held: WeakMap<object, Held>): void {
     const state = held.get(socket)
     if (state === undefined || state.active > 0 || !socket.writable) return void socket.destroy()
     const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
@@ -109,14 +113,17 @@ function sentBy(
   }
 }
 
-function wireOf(response: ServerResponse, sent: Sent, socket: Socket, held: Held): Wire {
+function wireOf(response: ServerResponse, sent: Sent, socket: Socket, held: Held, ending: WeakSet<Socket>): Wire {
   // Whoever was not told to continue may send the body or not: only a closed connection is clear.
   let isUnclear = sent.expectsContinue
   return {
     out: response,
     head(status, fields, { close }) {
       const flat = fields.flat()
-      if (close || held.isDraining || isUnclear) flat.push('connection', 'close')
+      if (close || held.isDraining || isUnclear) {
+        flat.push('connection', 'close')
+        ending.add(socket)
+      }
       response.writeHead(status, flat)
     },
     sendContinue() {
