@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import type { ErrorPageStatus, SiteOptions } from '../../contract/site-options.ts'
 import { type Exchange, type Fields, send } from './exchange.ts'
 
@@ -41,6 +42,25 @@ export function sendSitePage(exchange: Exchange, status: ErrorPageStatus, own: S
   const html = own[status]
   if (html === undefined) sendErrorPage(exchange, status)
   else send(exchange, status, pageFields, Buffer.from(html))
+}
+
+/** The same as a whole HTTP/1.1 answer, for a connection whose bytes we write ourselves. */
+export function sitePageBytes(
+  status: ErrorPageStatus,
+  own: SiteOptions['errorPages'],
+  options: { readonly isHead: boolean; readonly close: boolean },
+): Buffer {
+  const html = own[status]
+  const [title, text] = pages[status]
+  const body = html === undefined ? page(title, text) : Buffer.from(html)
+  const fields: Fields = [
+    ...pageFields,
+    ['content-length', String(body.length)],
+    ...(options.close ? ([['connection', 'close']] as const) : []),
+  ]
+  const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  const head = Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines}\r\n`, 'latin1')
+  return options.isHead ? head : Buffer.concat([head, body])
 }
 
 /** Answers for a site that has no release yet. */

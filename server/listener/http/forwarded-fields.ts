@@ -2,7 +2,7 @@ import type { Connection } from './connection.ts'
 import type { Fields, Sent } from './exchange.ts'
 
 /** Fields between two neighbours only (RFC 9110 section 7.6.1), besides those that Connection names. */
-const HOP_BY_HOP = new Set([
+export const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'expect',
   'http2-settings',
@@ -29,7 +29,11 @@ export type Framing = { readonly length: number } | 'chunked' | 'none'
  * The fields of a request as its upstream gets them, name, value, name, value. Host stays as the
  * visitor sent it (`authority`); whoever claims to have been forwarded already is not believed.
  */
-export function upstreamFields(sent: Sent, authority: string, framing: Framing): string[] {
+export function upstreamFields(
+  sent: Pick<Sent, 'connection' | 'rawHeaders'>,
+  authority: string,
+  framing: Framing,
+): string[] {
   const named = connectionTokens(sent.rawHeaders)
   const fields = ['Host', authority]
   const cookies: string[] = []

@@ -10,6 +10,7 @@ import { createUpstreamAgents, upstreamTls } from './upstream-agents.ts'
 import type { createUpstreamChecks } from './upstream-checks.ts'
 import { afterCheck, afterChoice, afterFailure, afterSuccess, type Health, healthy, isOpen } from './upstream-health.ts'
 import type { UpstreamReach, UpstreamSite } from './upstream-reach.ts'
+import { createUpstreamSockets, type UpstreamSockets } from './upstream-sockets.ts'
 import { createTurns } from './upstream-turns.ts'
 
 /** One upstream of a site, and what this worker knows of it. Compared by identity. */
@@ -30,6 +31,10 @@ export type UpstreamGroup = {
   failed(peer: Peer): void
   /** Begins a request. Throws `UpstreamForbiddenError`; a name that resolves to nothing allowed is an 'error' of the request. */
   request(peer: Peer, head: UpstreamHead): ClientRequest
+  /** Answers go to visitors as they are: the byte path may take requests. */
+  readonly isSpliceable: boolean
+  /** Raw connections for the byte path, `key` being a peer. */
+  readonly sockets: UpstreamSockets
   /** Nothing is open. */
   readonly isQuiet: boolean
   /** Ends idle connections and checks; busy connections end after their request. */
@@ -54,6 +59,7 @@ export function createUpstreamGroup(siteId: string, record: SiteRecord, deps: Up
   const peers = usable.map(({ peer }) => peer)
   const turns = createTurns(usable.map(({ weight }) => weight))
   const agents = createUpstreamAgents()
+  const sockets = createUpstreamSockets(site, options.proxy, deps)
 
   const begin = (peer: Peer, head: UpstreamHead, isKept: boolean): ClientRequest => {
     const { address } = peer
@@ -110,12 +116,15 @@ export function createUpstreamGroup(siteId: string, record: SiteRecord, deps: Up
       peer.health = afterFailure(peer.health, performance.now())
     },
     request: (peer, head) => begin(peer, head, true),
+    sockets,
+    isSpliceable: !record.isPanel && isPlain(options),
     get isQuiet() {
-      return agents.isQuiet
+      return sockets.isQuiet && agents.isQuiet
     },
     close() {
       watch?.close()
       agents.close()
+      sockets.close()
     },
   }
 }
@@ -153,4 +162,10 @@ function askHealth(
   } catch {
     finish(false)
   }
+}
+
+/** Nothing is asked of requests, and nothing changed in answers, that the byte path does not do. */
+function isPlain(options: SiteOptions): boolean {
+  const { headers, redirects, basicAuth, hsts } = options
+  return headers.length === 0 && redirects.length === 0 && basicAuth === null && hsts === null
 }
