@@ -62,7 +62,7 @@ export type AddressRecord = {
 /** `challenge`: key is `http-01:<token>`. */
 export type ChallengeRecord = { readonly name: string; readonly keyAuthorization: string }
 
-/** `ticket-key`: key is `current`. The secret is sealed to the edge, context `ticket-key`. */
+/** `ticket-key`: key is `current`, or `previous` for the epoch before. The secret is sealed to the edge, context `ticket-key`. */
 export type TicketKeyRecord = { readonly epoch: number; readonly sealedSecret: string }
 
 /** `setting`: key is the setting's name. */

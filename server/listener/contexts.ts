@@ -1,35 +1,39 @@
-import { createPrivateKey, randomBytes } from 'node:crypto'
-import { createSecureContext, type SecureContext } from 'node:tls'
+import type { SecureContext } from 'node:tls'
 import type { RecordKind } from '../contract/records.ts'
-import { deriveKey, type SealKeyPair, unsealFrom } from '../contract/sealing.ts'
+import type { SealKeyPair } from '../contract/sealing.ts'
+import { type BuildDeps, buildContext, type ExpiredPolicy } from './context-build.ts'
+import { createContextCache } from './context-cache.ts'
 import type { EdgeReader } from './edge-store.ts'
+import { contextsBudgetBytes, honoursTicketKeys } from './runtime.ts'
+import { createTicketSecrets, ticketKeysOf, ticketNameOf } from './ticket-secrets.ts'
+import type { TlsProfile } from './tls-profiles.ts'
+import { createTurns } from './turns.ts'
 
-/** 5,000 contexts are 50 MB in Bun and 150 MB in Node, chain included. */
-const CAPACITY = 5_000
-/** What Node takes as `ticketKeys`: name, HMAC and AES key of 16 bytes each. */
-const TICKET_KEY_BYTES = 48
-
-/** The same for all sites. Short lists: each name that is left out saves memory in every context. */
-const tlsOptions = {
-  minVersion: 'TLSv1.2',
-  honorCipherOrder: true,
-  ecdhCurve: 'X25519MLKEM768:X25519:P-256',
-  ciphers: [
-    'TLS_AES_128_GCM_SHA256',
-    'TLS_CHACHA20_POLY1305_SHA256',
-    'TLS_AES_256_GCM_SHA384',
-    'ECDHE-ECDSA-AES128-GCM-SHA256',
-    'ECDHE-RSA-AES128-GCM-SHA256',
-  ].join(':'),
-} as const
+/** One takes up to 0.7 ms in Node: together less than 3 ms. */
+const BUILDS_PER_TURN = 4
+/** So many certificates are remembered as warned of, and so many names of tickets of the epoch before. */
+const MAX_REMEMBERED = 10_000
 
 /** What `createContexts` needs. */
 export type ContextsDeps = {
   readonly reader: Pick<EdgeReader, 'get'>
   readonly keyPair: SealKeyPair
-  /** Told of each certificate that is there and cannot be used, when a context would need it. */
+  /** Told once of each certificate that is there and cannot be used, or has expired, when a context would need it. */
   readonly warn: (fields: { fingerprint: string; reason: string }) => void
-  readonly capacity?: number
+  /** What the contexts may take together; default: what the runtime's share is. */
+  readonly maxBytes?: number
+  readonly now?: () => number
+}
+
+/** Whose context is asked for. */
+export type ContextRequest = {
+  readonly siteId: string
+  /** Fingerprints, best first. */
+  readonly certificates: readonly string[]
+  /** Default: `modern`. */
+  readonly profile?: TlsProfile
+  /** Of the tickets that the client offers: those of the epoch before get the context that opens them. */
+  readonly ticketNames?: readonly string[]
 }
 
 /**
@@ -38,124 +42,107 @@ export type ContextsDeps = {
  */
 export type Contexts = {
   /**
-   * The context of a site with these certificates (best first), or null when none of them can be
-   * used. Use it for a `TLSSocket` in the same tick: an evicted context is closed, and a new socket
-   * on a closed one aborts the process.
+   * The context of a site, or null when none of its certificates can be used. Use it for a `TLSSocket` in the same
+   * tick: an evicted context is released, and a new socket on a released one aborts the process. `later`: enough
+   * was built in this turn of the event loop; ask again from `wait`.
    */
-  of(siteId: string, certificates: readonly string[]): SecureContext | null
+  of(request: ContextRequest): SecureContext | null | 'later'
+  /** Calls `again` in a later turn, in the order of the calls. */
+  wait(again: () => void): void
   /** Drops what was built from these records, negative answers included. */
   invalidate(keys: readonly { kind: RecordKind; key: string }[]): void
   readonly size: number
-}
-
-/** Null: none of the certificates can be used, until one of them changes. */
-type Entry = { readonly certificates: readonly string[]; readonly context: SecureContext | null }
-type Pair = {
-  readonly fingerprint: string
-  readonly chainPem: string
-  readonly keyPem: string
-  /** `''` where there is but one pair and nothing to choose. */
-  readonly keyType: string
+  readonly bytes: number
 }
 
 /** Makes the bounded cache of contexts, built when a handshake first needs them. */
 export function createContexts(deps: ContextsDeps): Contexts {
-  const capacity = deps.capacity ?? CAPACITY
-  const entries = new Map<string, Entry>()
-  const ownSecret = randomBytes(32)
-  let ticketSecret: Buffer | null = null
+  const { reader, keyPair, now = Date.now } = deps
+  const cache = createContextCache(deps.maxBytes ?? contextsBudgetBytes)
+  const turns = createTurns(BUILDS_PER_TURN)
+  const { warn, forget } = warnOnce(deps.warn)
+  const secrets = createTicketSecrets({
+    reader,
+    keyPair,
+    warn: (reason) => warn({ fingerprint: 'ticket-key', reason }),
+  })
+  /** Names of the tickets of the epoch before, by site and use, so that they are derived once. */
+  const oldNames = new Map<string, string>()
 
-  const build = (siteId: string, certificates: readonly string[]): Entry => {
-    ticketSecret ??= openTicketSecret(deps) ?? ownSecret
-    const ticketKeys = deriveKey(ticketSecret, `site:${siteId}`, TICKET_KEY_BYTES)
-    return { certificates, context: contextOf(deps, openPairs(deps, certificates), ticketKeys) }
+  const isOfEpochBefore = (id: string, use: string, offered: readonly string[]): boolean => {
+    const previous = offered.length === 0 ? null : secrets.previous()
+    if (previous === null) return false
+    const key = `${id} ${use}`
+    const name = oldNames.get(key) ?? ticketNameOf(ticketKeysOf(previous, id, use))
+    if (oldNames.size >= MAX_REMEMBERED) oldNames.clear()
+    oldNames.set(key, name)
+    return offered.includes(name)
   }
-  const drop = (key: string, entry: Entry): void => {
-    entries.delete(key)
-    if (entry.context !== null) close(entry.context)
+  const rotate = (): void => {
+    secrets.forget()
+    oldNames.clear()
+    // Those of the epoch before stay, for its tickets; those before them can open nothing any more.
+    const alive = new Set(['', secrets.current().id, secrets.previous()?.id])
+    cache.dropWhere(({ secretId }) => !alive.has(secretId))
   }
   return {
-    of(siteId, certificates) {
-      const key = `${siteId} ${certificates.join()}`
-      const known = entries.get(key)
-      const entry = known ?? build(siteId, certificates)
-      if (known !== undefined) entries.delete(key)
-      entries.set(key, entry)
-      const oldest = entries.size > capacity ? entries.entries().next().value : undefined
-      if (oldest !== undefined) drop(...oldest)
-      return entry.context
+    of({ siteId, certificates, profile = 'modern', ticketNames = [] }) {
+      const use = profile === 'modern' ? '' : profile
+      const isOld = honoursTicketKeys && isOfEpochBefore(siteId, use, ticketNames)
+      const secret = (isOld ? secrets.previous() : null) ?? secrets.current()
+      const secretId = honoursTicketKeys ? secret.id : ''
+      const key = `${siteId} ${certificates.join()} ${profile} ${secretId}`
+      const known = cache.get(key)
+      if (known !== undefined && known.staleAtMs > now()) return known.context
+      if (!turns.take()) return 'later'
+      const built = buildContext(
+        { reader, keyPair, warn },
+        {
+          certificates,
+          profile,
+          ticketKeys: ticketKeysOf(secret, siteId, use),
+          nowMs: now(),
+          expiredPolicy: expiredPolicy(reader),
+        },
+      )
+      cache.set(key, { ...built, certificates, secretId })
+      return built.context
     },
+    wait: turns.wait,
     invalidate(keys) {
-      const isRotated = keys.some((key) => key.kind === 'ticket-key')
-      const changed = new Set(keys.filter((key) => key.kind === 'certificate').map((key) => key.key))
-      if (isRotated) ticketSecret = null
-      if (!isRotated && changed.size === 0) return
-      for (const [key, entry] of entries) {
-        if (isRotated || entry.certificates.some((fingerprint) => changed.has(fingerprint))) drop(key, entry)
+      for (const { kind, key } of keys) {
+        if (kind !== 'certificate') continue
+        cache.dropCertificate(key)
+        forget(key)
       }
+      const has = (kind: RecordKind, only?: string): boolean =>
+        keys.some((one) => one.kind === kind && (only === undefined || one.key === only))
+      if (has('setting', 'expired-certificate')) cache.dropWhere((entry) => entry.isExpired)
+      if (has('ticket-key')) rotate()
     },
     get size() {
-      return entries.size
+      return cache.size
+    },
+    get bytes() {
+      return cache.bytes
     },
   }
 }
 
-/** The pairs whose key opens, in the order given. */
-function openPairs(deps: ContextsDeps, certificates: readonly string[]): Pair[] {
-  return certificates.flatMap((fingerprint) => {
-    const record = deps.reader.get('certificate', fingerprint)
-    if (record === null) return []
-    try {
-      const keyPem = unsealFrom(deps.keyPair, Buffer.from(record.sealedKey, 'base64'), fingerprint).toString()
-      const keyType = certificates.length === 1 ? '' : String(createPrivateKey(keyPem).asymmetricKeyType)
-      return [{ fingerprint, chainPem: record.chainPem, keyPem, keyType }]
-    } catch (error) {
-      deps.warn({ fingerprint, reason: (error as Error).message })
-      return []
-    }
-  })
-}
-
-/**
- * One context with the first pair of each type of key: the TLS library chooses by what the client can
- * verify. Where it refuses them, one with those that it takes. Null when it takes none.
- */
-function contextOf(deps: ContextsDeps, pairs: readonly Pair[], ticketKeys: Buffer): SecureContext | null {
-  const chosen = pairs.filter((pair, at) => pairs.findIndex((other) => other.keyType === pair.keyType) === at)
-  if (chosen.length === 0) return null
-  try {
-    return createSecureContext({
-      ...tlsOptions,
-      cert: chosen.map((pair) => pair.chainPem),
-      key: chosen.map((pair) => pair.keyPem),
-      ticketKeys,
-    })
-  } catch (error) {
-    if (pairs.length > 1) {
-      const usable = pairs.filter((pair) => contextOf(deps, [pair], ticketKeys) !== null)
-      return usable.length < pairs.length ? contextOf(deps, usable, ticketKeys) : null
-    }
-    deps.warn({ fingerprint: String(pairs[0]?.fingerprint), reason: (error as Error).message })
-    return null
+/** Passes a warning on once, until its certificate changes. */
+function warnOnce(warn: BuildDeps['warn']): { warn: BuildDeps['warn']; forget: (fingerprint: string) => void } {
+  const reasons = new Map<string, string>()
+  return {
+    warn(fields) {
+      if (reasons.get(fields.fingerprint) === fields.reason) return
+      if (reasons.size >= MAX_REMEMBERED) reasons.clear()
+      reasons.set(fields.fingerprint, fields.reason)
+      warn(fields)
+    },
+    forget: (fingerprint) => void reasons.delete(fingerprint),
   }
 }
 
-/** The secret of the present epoch; without one, sessions resume within this worker alone. */
-function openTicketSecret(deps: ContextsDeps): Buffer | null {
-  const record = deps.reader.get('ticket-key', 'current')
-  if (record === null) return null
-  try {
-    return unsealFrom(deps.keyPair, Buffer.from(record.sealedSecret, 'base64'), 'ticket-key')
-  } catch (error) {
-    deps.warn({ fingerprint: 'ticket-key', reason: (error as Error).message })
-    return null
-  }
-}
-
-/**
- * Frees the native part at once where the runtime has a way to (Node: V8 does not see its 29 KiB and
- * would keep thousands). Open connections keep what they need.
- */
-function close(context: SecureContext): void {
-  ;(context.context as { close?: () => void }).close?.()
+function expiredPolicy(reader: Pick<EdgeReader, 'get'>): ExpiredPolicy {
+  return reader.get('setting', 'expired-certificate')?.value === 'abort' ? 'abort' : 'serve'
 }

@@ -80,7 +80,13 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
     const { socket, deadline } = arrival
     const localAddress = (): string => unmapped(socket.localAddress ?? '')
     const vhost = findVhost(reader, hello.serverName, localAddress)
-    const context = vhost === null ? null : contexts.of(vhost.siteId, vhost.certificates)
+    const context = vhost === null ? null : contexts.of({ ...vhost, ticketNames: hello.ticketNames })
+    if (context === 'later') {
+      contexts.wait(() => {
+        if (!socket.destroyed) guarded(socket, () => welcome(arrival, hello, first))
+      })
+      return
+    }
     if (vhost === null || context === null) {
       refuse(socket, tlsAlert.unrecognizedName)
       return
@@ -95,6 +101,14 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
       ;(secure as TLSSocket & { secureConnecting: boolean }).secureConnecting = false
       servers.accept(secure, secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1', connectionOf(socket, vhost))
     })
+  }
+  const guarded = (socket: Socket, work: () => void): void => {
+    try {
+      work()
+    } catch (error) {
+      refuse(socket, tlsAlert.internalError)
+      deps.report(error as Error)
+    }
   }
   const act = (arrival: Arrival, first: Buffer, verdict: Exclude<Verdict, { kind: 'wait' }>): void => {
     if (verdict.kind === 'hello') welcome(arrival, verdict.hello, first)

@@ -1,9 +1,18 @@
+import { randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sealTo } from '../contract/sealing.ts'
 import { createTestAuthority, type TestCertificate } from '../test/certificates.ts'
-import { type ListenerRig, nameRecord, runtimes, siteRecord, startListenerRig } from '../test/listener-rig.ts'
+import {
+  type ListenerRig,
+  nameRecord,
+  type RigRecord,
+  runtimes,
+  siteRecord,
+  startListenerRig,
+} from '../test/listener-rig.ts'
 import { sClient } from '../test/s-client.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'nameplate-sessions-'))
@@ -35,6 +44,15 @@ function startRig(runtime: 'bun' | 'node', workers: number): Promise<ListenerRig
       nameRecord('b.wild.example', 'wild-b', wild),
     ],
   })
+}
+
+/** A ticket secret that nobody knows. */
+function ticketKey({ edge }: ListenerRig, key: 'current' | 'previous'): RigRecord {
+  const payload = {
+    epoch: 1,
+    sealedSecret: sealTo(edge.identity.keyPair.publicKey, randomBytes(32), 'ticket-key').toString('base64'),
+  }
+  return { kind: 'ticket-key', key, payload }
 }
 
 let files = 0
@@ -92,14 +110,37 @@ describe.each(runtimes)('sessions on %s', (runtime) => {
       await rig.publish([nameRecord('a.wild.example', 'wild-a', wild)])
     })
 
-    test('end with a new ticket key', async () => {
-      const { httpsPort, store } = rig
-      const file = await obtain(httpsPort, version, 'one.example')
-      const record = store.get('ticket-key', 'current')
-      await rig.publish([{ kind: 'ticket-key', key: 'current', payload: null }])
-      expect(await offer(httpsPort, version, file, 'one.example')).toMatchObject({ session: 'New' })
-      await rig.publish([{ kind: 'ticket-key', key: 'current', payload: record }])
-    })
+    const withOwnKeys = (): void =>
+      test('go on when the ticket key changes: each context has a key of its own', async () => {
+        const { httpsPort } = rig
+        const file = await obtain(httpsPort, version, 'one.example')
+        await rig.publish([ticketKey(rig, 'current'), ticketKey(rig, 'previous')])
+        expect(await offer(httpsPort, version, file, 'one.example')).toMatchObject({ session: 'Reused' })
+      })
+
+    const withSharedKeys = (): void =>
+      test('survive one change of the ticket key and not two', async () => {
+        const { httpsPort, store } = rig
+        const rotate = async (): Promise<void> => {
+          const payload = store.get('ticket-key', 'current')
+          await rig.publish([ticketKey(rig, 'current'), { kind: 'ticket-key', key: 'previous', payload }])
+        }
+        // Each is offered once: a client must not offer a ticket of TLS 1.3 twice.
+        const [first, foreign, last] = [
+          await obtain(httpsPort, version, 'one.example'),
+          await obtain(httpsPort, version, 'a.wild.example'),
+          await obtain(httpsPort, version, 'one.example'),
+        ]
+        await rotate()
+        expect(await offer(httpsPort, version, first, 'one.example')).toMatchObject({ session: 'Reused' })
+        expect(await offer(httpsPort, version, foreign, 'b.wild.example')).toMatchObject({ session: 'New' })
+        const fresh = await obtain(httpsPort, version, 'one.example')
+        expect(await offer(httpsPort, version, fresh, 'alias.example')).toMatchObject({ session: 'Reused' })
+        await rotate()
+        expect(await offer(httpsPort, version, last, 'one.example')).toMatchObject({ session: 'New' })
+      })
+    if (runtime === 'bun') withOwnKeys()
+    else withSharedKeys()
   })
 })
 

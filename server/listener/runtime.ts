@@ -1,5 +1,31 @@
 /** What differs between the two runtimes of a worker. Nothing else may branch on the runtime. */
 
+const isBun = process.versions.bun !== undefined
+
 /** Name and version, as the status of an edge shows it: `bun 1.4.5`, `node 26.10.0`. */
-export const runtimeLabel =
-  process.versions.bun === undefined ? `node ${process.versions.node}` : `bun ${process.versions.bun}`
+export const runtimeLabel = isBun ? `bun ${process.versions.bun}` : `node ${process.versions.node}`
+
+/**
+ * Whether `ticketKeys` of a context is used. Bun takes and ignores it (oven-sh/bun 14604): there each context
+ * keeps a random key of its own, which BoringSSL changes every 48 h.
+ */
+export const honoursTicketKeys = !isBun
+
+/** Whether suites with 3DES can be named: OpenSSL of Node is built without them. */
+export const hasTripleDes = isBun
+
+/** Turns a list of ciphers into one that works below TLS 1.2: OpenSSL asks for its lowest level of security, BoringSSL refuses the word. */
+export function legacyCipherList(names: readonly string[]): string {
+  return [...names, ...(isBun ? [] : ['@SECLEVEL=0'])].join(':')
+}
+
+/** What a TLS context takes, in bytes (measured): with one pair, for a second pair, for each further certificate of a chain. */
+export const contextBytes = isBun
+  ? { first: 10 * 1024, second: 4 * 1024, chained: 4 * 1024 }
+  : { first: 30 * 1024, second: 6 * 1024, chained: 10 * 1024 }
+
+/**
+ * What all contexts of a worker may take, in bytes: with all else it stays below 200 MB. In Bun that is 5,000 hot
+ * sites and more; in Node 2,500 with a chain each, the others are built again when they are asked for.
+ */
+export const contextsBudgetBytes = isBun ? 80 * 1024 * 1024 : 96 * 1024 * 1024

@@ -7,6 +7,7 @@ import { openEdgeReader } from './edge-store.ts'
 import { createFrontDoor, type FrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
+import { proveIsolation } from './isolation-proof.ts'
 import { createOwnAddresses } from './own-addresses.ts'
 import { createPanelHop } from './panel-hop.ts'
 import { runtimeLabel } from './runtime.ts'
@@ -122,6 +123,7 @@ async function run(message: StartMessage): Promise<void> {
       return door
     }),
   }
+  await proveIsolation()
   for (const bind of message.https) listeners.push(await listen(bind, door.admit))
   for (const bind of message.http) listeners.push(await listen(bind, door.admitPlain))
   const sendStatus = (): void => report({ type: 'status', counters: { ...door.counters(), contexts: contexts.size } })

@@ -91,9 +91,10 @@ export function run(
   command: string,
   args: readonly string[],
   input = '',
+  timeoutMs = TIMEOUT_MS,
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const options = { timeout: TIMEOUT_MS, maxBuffer: 16e6, encoding: 'utf8' as const }
+    const options = { timeout: timeoutMs, maxBuffer: 16e6, encoding: 'utf8' as const }
     const child = execFile(command, args, options, (error, stdout, stderr) => {
       const code = typeof error?.code === 'number' ? error.code : error === null ? 0 : -1
       resolve({ code, stdout, stderr })

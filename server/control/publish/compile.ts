@@ -56,6 +56,9 @@ const publishedSettings: ReadonlySet<string> = new Set()
 /** Length of an epoch: how long sessions are resumed with tickets of one secret. */
 const TICKET_EPOCH_MS = 12 * 60 * 60 * 1_000
 
+/** Keys of the records with ticket secrets, by the age of their epoch: tickets of the one before are still accepted. */
+export const ticketKeys: readonly string[] = ['current', 'previous']
+
 /** The epoch of a moment, in milliseconds since 1970. */
 export function ticketEpochAt(nowMs: number): number {
   return Math.floor(nowMs / TICKET_EPOCH_MS)
@@ -78,7 +81,10 @@ type Compiler = (key: string, sources: Sources) => Payloads[RecordKind] | null
 
 const compilers: Record<RecordKind, Compiler> = {
   setting: (key) => (publishedSettings.has(key) ? { value: null } : null),
-  'ticket-key': (_, { ticketEpoch }) => ({ epoch: ticketEpoch, sealedSecret: '' }),
+  'ticket-key': (key, { ticketEpoch }) => {
+    const age = ticketKeys.indexOf(key)
+    return age < 0 ? null : { epoch: ticketEpoch - age, sealedSecret: '' }
+  },
   certificate: (key, { certificates }) => {
     const row = certificates.get(key)
     if (row === undefined) return null

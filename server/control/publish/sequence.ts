@@ -3,7 +3,7 @@ import type { Logger } from '../../process/log.ts'
 import { type Db, hint, isWriteConflict, type Tx } from '../db.ts'
 import type { Hints } from '../jobs/hints.ts'
 import { type Loop, startLoop } from '../jobs/loop.ts'
-import { compileRecord, distinctKeys, planChanges, pointedAt, ticketEpochAt } from './compile.ts'
+import { compileRecord, distinctKeys, planChanges, pointedAt, ticketEpochAt, ticketKeys } from './compile.ts'
 import { loadPresent, loadSources, mark, pruneDeletes, saveChanges, takeMarks, tryLockSequencer } from './store.ts'
 
 /** Marks that one transaction takes, besides those of the same writers. */
@@ -94,13 +94,15 @@ export async function prune(db: Db): Promise<number> {
   return db.$transaction(async (tx) => ((await tryLockSequencer(tx)) ? await pruneDeletes(tx) : 0))
 }
 
-/** Marks the ticket key once per epoch of this process; a mark too many changes nothing. */
+/** Marks the ticket keys once per epoch of this process; a mark too many changes nothing. */
 function ticketEpochMarker(db: Db): (nowMs: number) => Promise<void> {
   let marked: number | null = null
   return async (nowMs) => {
     const epoch = ticketEpochAt(nowMs)
     if (epoch === marked) return
-    await mark(db, { kind: 'ticket-key', key: 'current' })
+    await db.$transaction(async (tx) => {
+      for (const key of ticketKeys) await mark(tx, { kind: 'ticket-key', key })
+    })
     marked = epoch
   }
 }
