@@ -7,9 +7,10 @@ import type { Contexts } from './contexts.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
 import type { EdgeReader } from './edge-store.ts'
 import type { ClientHello } from './hello-body.ts'
-import type { Connection, HttpServers } from './http/servers.ts'
+import { plainConnection, secureConnection } from './http/connection.ts'
+import type { HttpServers } from './http/servers.ts'
 import { alertRecord, type TlsAlert, tlsAlert } from './tls-alert.ts'
-import { findVhost, type Vhost } from './vhost.ts'
+import { findVhost } from './vhost.ts'
 
 /** From accept to the last byte of the ClientHello; bytes that trickle in do not extend it. */
 const HELLO_MS = 5_000
@@ -99,7 +100,7 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
       handshakes += 1
       // The HTTP/2 server waits for this flag, which only tls.Server would clear.
       ;(secure as TLSSocket & { secureConnecting: boolean }).secureConnecting = false
-      servers.accept(secure, secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1', connectionOf(socket, vhost))
+      servers.accept(secure, secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1', secureConnection(socket, secure, vhost))
     })
   }
   const guarded = (socket: Socket, work: () => void): void => {
@@ -143,7 +144,7 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
       socket.on('data', peek)
     },
     admitPlain(socket) {
-      if (enter(socket)) servers.acceptPlain(socket, connectionOf(socket, null))
+      if (enter(socket)) servers.acceptPlain(socket, plainConnection(socket))
     },
     counters: () => ({ connections: open.size, handshakes, refused }),
   }
@@ -180,14 +181,4 @@ function wrap(socket: Socket, context: SecureContext, first: Buffer): TLSSocket 
 function closeWith(socket: Socket, words: Buffer | string): void {
   socket.end(words)
   socket.destroySoon()
-}
-
-function connectionOf(socket: Socket, vhost: Vhost | null): Connection {
-  return {
-    siteId: vhost?.siteId ?? null,
-    serverName: vhost?.serverName ?? null,
-    remoteAddress: unmapped(socket.remoteAddress ?? ''),
-    localAddress: unmapped(socket.localAddress ?? ''),
-    isSecure: vhost !== null,
-  }
 }

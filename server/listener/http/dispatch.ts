@@ -1,12 +1,13 @@
 import type { SiteRecord } from '../../contract/records.ts'
 import { answerChallenge } from './challenge.ts'
-import { sendErrorPage } from './error-pages.ts'
+import { type ErrorStatus, sendErrorPage } from './error-pages.ts'
 import type { Exchange } from './exchange.ts'
-import { requestHost, siteOfHost } from './host-rules.ts'
+import { nameRecord, requestHost, siteOfHost } from './host-rules.ts'
 import { MAX_HEADER_FIELDS } from './limits.ts'
 import { type ProxyDeps, serveProxy } from './proxy.ts'
 import type { RecordCache } from './record-cache.ts'
 import { redirectSite, redirectToHttps } from './redirect.ts'
+import type { RefusalReason } from './request-log.ts'
 import { type StaticStore, serveStatic } from './static.ts'
 import { decodePath, parseTarget, type Target } from './target.ts'
 
@@ -33,19 +34,32 @@ type Head = { readonly host: string; readonly authority: string; readonly target
 export async function dispatch(exchange: Exchange, deps: DispatchDeps): Promise<void> {
   try {
     const head = readHead(exchange)
-    if (typeof head === 'number') return sendErrorPage(exchange, head)
+    if (typeof head === 'number') return refuse(exchange, head, 'bad-head')
     if (answerChallenge(exchange, deps.records, head.host, head.path)) return
-    if (!exchange.connection.isSecure)
+    if (!exchange.connection.isSecure) {
+      exchange.attribute(nameRecord(deps.records, head.host)?.siteId ?? null)
       return redirectToHttps(exchange, deps.records, head.host, head.target, deps.httpsPort)
+    }
     const answer = siteOfHost(deps.records, exchange.connection, head.host)
-    if ('status' in answer) return sendErrorPage(exchange, answer.status)
+    if ('status' in answer) return refuse(exchange, answer.status, misdirection(exchange, answer.status))
+    exchange.attribute(answer.siteId)
     const site = deps.records.get('site', answer.siteId)
-    if (site === null || site.state === 'suspended') return sendErrorPage(exchange, 503)
+    if (site === null || site.state === 'suspended') return refuse(exchange, 503, 'suspended', answer.siteId)
     return await serve(exchange, deps, answer.siteId, site, head)
   } catch (error) {
     deps.report(error)
     giveUp(exchange)
   }
+}
+
+function refuse(exchange: Exchange, status: ErrorStatus, reason: RefusalReason, siteId: string | null = null): void {
+  exchange.attribute(siteId, reason)
+  sendErrorPage(exchange, status)
+}
+
+function misdirection({ connection }: Exchange, status: 404 | 421): RefusalReason {
+  if (status === 404) return 'unknown-host'
+  return connection.serverName === null ? 'no-server-name' : 'other-site'
 }
 
 function giveUp(exchange: Exchange): void {

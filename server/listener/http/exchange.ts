@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { Deadline, Deadlines } from '../deadlines.ts'
 import type { Connection } from './connection.ts'
 import { STALL_BYTES_PER_MS, STALL_MS } from './limits.ts'
+import type { RefusalReason, RequestEntry, RequestLog } from './request-log.ts'
 
 /** Header fields in order; names lower case, a name may occur again (`set-cookie`). */
 export type Fields = readonly (readonly [name: string, value: string])[]
@@ -11,6 +12,7 @@ export type Fields = readonly (readonly [name: string, value: string])[]
 /** What a client sent: the same for HTTP/1.1 and HTTP/2, nothing checked beyond the protocol's grammar. */
 export type Sent = {
   readonly connection: Connection
+  readonly protocol: RequestEntry['protocol']
   readonly method: string
   readonly target: string
   /** `:authority` of HTTP/2. */
@@ -48,6 +50,10 @@ export type Exchange = Sent & {
   end(last?: Uint8Array): void
   sendContinue(): void
   abort(): void
+  /** Says whom the request was for (null: nobody here) and why it is refused, for counters and logs. */
+  attribute(siteId: string | null, reason?: RefusalReason): void
+  /** The answer went another way than `respond` and `write`: its status, and body bytes as they pass. */
+  account(status: number, bytes: number): void
   /** Calls once when the exchange is over, at once if it is. */
   onClose(listener: () => void): void
 }
@@ -60,8 +66,18 @@ function checkField(name: string, value: string): void {
   if (!NAME.test(name) || !VALUE.test(value)) throw new TypeError(`field ${JSON.stringify(name)} cannot be sent`)
 }
 
-/** Wraps a wire. Answers that the client does not take are broken off by a deadline over each piece. */
-export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Exchange {
+/**
+ * Wraps a wire. Answers that the client does not take are broken off by a deadline over each piece. `log` is
+ * told once, when the exchange is over.
+ */
+export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines, log: RequestLog): Exchange {
+  const startedAtMs = performance.now()
+  let siteId: string | null = null
+  let reason: RefusalReason | undefined
+  let status = 0
+  let bytes = 0
+  // While the socket is open: a client that leaves early is logged as well.
+  sent.connection.tls()
   const listeners: (() => void)[] = []
   let isClosed = false
   let isAnswered = false
@@ -73,6 +89,7 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Ex
     stall?.clear()
     settle(false)
     for (const listener of listeners) listener()
+    log(entryOf(sent, { siteId, status, bytes, durationMs: performance.now() - startedAtMs, reason }))
   }
   const expect = (bytes: number): void => {
     const ms = STALL_MS + bytes / STALL_BYTES_PER_MS
@@ -90,11 +107,12 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Ex
     get isAnswered() {
       return isAnswered
     },
-    respond(status, fields, options = {}) {
+    respond(answered, fields, options = {}) {
       if (isClosed || isAnswered) return
       for (const [name, value] of fields) checkField(name, value)
-      wire.head(status, fields, { close: options.close ?? false })
+      wire.head(answered, fields, { close: options.close ?? false })
       isAnswered = true
+      status = answered
     },
     write: (piece) =>
       new Promise((resolve) => {
@@ -103,12 +121,15 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Ex
         settle = resolve
         wire.out.write(piece, (error) => {
           stall?.clear()
-          resolve(error === null || error === undefined)
+          const isSent = error === null || error === undefined
+          if (isSent) bytes += piece.length
+          resolve(isSent)
         })
       }),
     end(last) {
       if (isClosed) return
       expect(last?.length ?? 0)
+      bytes += last?.length ?? 0
       wire.out.end(last)
     },
     sendContinue: () => wire.sendContinue(),
@@ -116,11 +137,32 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines): Ex
       if (!isClosed) wire.abort()
       close()
     },
+    attribute(to, why) {
+      siteId = to
+      reason = why
+    },
+    account(passed, more) {
+      status = passed
+      bytes += more
+    },
     onClose(listener) {
       if (isClosed) listener()
       else listeners.push(listener)
     },
   }
+}
+
+function entryOf(
+  sent: Sent,
+  over: Pick<RequestEntry, 'siteId' | 'status' | 'bytes' | 'durationMs'> & { reason: RefusalReason | undefined },
+): RequestEntry {
+  const { connection, headers, method, target, protocol } = sent
+  const { siteId, status, bytes, durationMs, reason } = over
+  const host = headers.host ?? sent.authority ?? ''
+  const referer = headers.referer ?? ''
+  const userAgent = headers['user-agent'] ?? ''
+  const entry = { connection, siteId, host, method, target, protocol, status, bytes, durationMs, referer, userAgent }
+  return reason === undefined ? entry : { ...entry, reason }
 }
 
 /** Sends a whole answer from memory; to HEAD its head only. */

@@ -5,6 +5,7 @@ import type { Connection } from './connection.ts'
 import { createExchange, type Exchange, type Sent, type Wire } from './exchange.ts'
 import { type Held, type HeldSet, holdConnection } from './held.ts'
 import { FAREWELL_MS, MAX_HEAD_BYTES, MAX_PIPELINED } from './limits.ts'
+import type { RequestEntry, RequestLog } from './request-log.ts'
 
 /** HTTP/1.1 on sockets that are handed over. */
 export type Http1 = {
@@ -17,6 +18,7 @@ export function createHttp1(deps: {
   exchange: (exchange: Exchange) => void
   deadlines: Deadlines
   open: HeldSet
+  log: RequestLog
 }): Http1 {
   const heldOf = new WeakMap<object, Held>()
   const waiting = new WeakMap<Socket, Exchange[]>()
@@ -32,7 +34,7 @@ export function createHttp1(deps: {
     // Somebody who leaves in mid-body is seen by the exchange.
     request.on('error', () => {})
     const sent = sentBy(request, held.connection, expectsContinue, null)
-    const exchange = createExchange(sent, wireOf(response, sent, socket, held, ending), deps.deadlines)
+    const exchange = createExchange(sent, wireOf(response, sent, socket, held, ending), deps.deadlines, deps.log)
     exchange.onClose(() => {
       // An unread body is thrown away; the idle deadline bounds how long that may take.
       if (!request.readableEnded) request.resume()
@@ -65,7 +67,7 @@ export function createHttp1(deps: {
     if (held === undefined || held.active > 0) return void socket.destroy()
     held.release()
     const sent = sentBy(request, held.connection, false, { socket, head })
-    deps.exchange(createExchange(sent, rawWire(socket, deps.deadlines), deps.deadlines))
+    deps.exchange(createExchange(sent, rawWire(socket, deps.deadlines), deps.deadlines, deps.log))
   })
   return {
     accept(socket, connection, { mayUpgrade }) {
@@ -85,11 +87,18 @@ export function createHttp1(deps: {
   function refuse(socket: Socket, error: { readonly code?: string | undefined }, held: WeakMap<object, Held>): void {
     const state = held.get(socket)
     if (state === undefined || state.active > 0 || !socket.writable) return void socket.destroy()
-    const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+    const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
     state.release()
+    deps.log(unreadable(state.connection, status))
     deps.deadlines.arm(FAREWELL_MS, () => void socket.destroy())
   }
+}
+
+/** What is known of a request whose head the parser refused. */
+function unreadable(connection: Connection, status: number): RequestEntry {
+  const nothing = { host: '', method: '', target: '', referer: '', userAgent: '', bytes: 0, durationMs: 0 }
+  return { connection, siteId: null, status, protocol: 'HTTP/1.1', ...nothing, reason: 'bad-head' }
 }
 
 function sentBy(
@@ -101,6 +110,7 @@ function sentBy(
   const { headers } = request
   return {
     connection,
+    protocol: request.httpVersion === '1.0' ? 'HTTP/1.0' : 'HTTP/1.1',
     method: request.method ?? '',
     target: request.url ?? '',
     authority: null,

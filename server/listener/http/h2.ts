@@ -20,6 +20,7 @@ import {
   RESETS_PER_SECOND,
   UPLOAD_WINDOW_BYTES,
 } from './limits.ts'
+import type { RequestLog } from './request-log.ts'
 
 /** HTTP/2 on sockets that are handed over. */
 export type Http2 = { accept(socket: TLSSocket, connection: Connection): void }
@@ -32,6 +33,7 @@ export function createHttp2(deps: {
   exchange: (exchange: Exchange) => void
   deadlines: Deadlines
   open: HeldSet
+  log: RequestLog
 }): Http2 {
   const heldOf = new WeakMap<object, Held>()
   let arriving: ((session: ServerHttp2Session) => void) | null = null
@@ -55,7 +57,7 @@ export function createHttp2(deps: {
     if (held === undefined) return void stream.close(constants.NGHTTP2_REFUSED_STREAM)
     held.begin()
     const sent = sentOn(stream, headers, flags, rawHeaders, held.connection)
-    const exchange = createExchange(sent, wireOf(stream, sent), deps.deadlines)
+    const exchange = createExchange(sent, wireOf(stream, sent), deps.deadlines, deps.log)
     stream.once('close', () => held.finish())
     deps.exchange(exchange)
   })
@@ -88,6 +90,7 @@ function sentOn(
 ): Sent {
   return {
     connection,
+    protocol: 'HTTP/2.0',
     method: headers[':method'] ?? '',
     target: headers[':path'] ?? '',
     authority: headers[':authority'] ?? null,

@@ -1,8 +1,23 @@
 import type { Connection } from './connection.ts'
 
+/** Why a request was refused before a site could answer it. */
+export type RefusalReason =
+  /** 421: we serve the host, but for another site than the one whose name was in the handshake. */
+  | 'other-site'
+  /** 421: as above, on a connection without a server name. */
+  | 'no-server-name'
+  /** 404: nobody has this host here. */
+  | 'unknown-host'
+  /** 400, 431, 501: a head that no site may answer. */
+  | 'bad-head'
+  /** 503. */
+  | 'suspended'
+  /** A limit of the site, the tenant or the client's address. */
+  | 'limit'
+
 /**
  * One request that is over, however it was answered: by the fast path, by the proxy's byte path, or as an
- * exchange. Made once, when the last byte has left or the client is gone.
+ * exchange. Made once, when the last byte has left or the client is gone; of a tunnel, at its end.
  */
 export type RequestEntry = {
   readonly connection: Connection
@@ -20,6 +35,7 @@ export type RequestEntry = {
   readonly durationMs: number
   readonly referer: string
   readonly userAgent: string
+  readonly reason?: RefusalReason
 }
 
 /** Takes entries; must cost next to nothing and never throw: it is called on the request path. */

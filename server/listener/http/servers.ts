@@ -14,6 +14,7 @@ import { createHttp2 } from './h2.ts'
 import { createHeldSet } from './held.ts'
 import { createManifestCache } from './manifest-cache.ts'
 import { createRecordCache } from './record-cache.ts'
+import type { RequestLog } from './request-log.ts'
 import { createUpstreams } from './upstream.ts'
 
 export type { Connection }
@@ -31,6 +32,8 @@ export type HttpDeps = {
   readonly httpsPort?: number
   /** What the panel's upstream is shown; without it nothing. */
   readonly panelHop?: PanelHop
+  /** Told of every request that is over; nobody when left out. */
+  readonly log?: RequestLog
   /** Told of failures that are ours (a missing blob, a bug), for the log. */
   readonly report?: (error: unknown) => void
 }
@@ -52,6 +55,7 @@ export type HttpServers = {
 export function createHttpServers(deps: HttpDeps): HttpServers {
   const { blobsFolder, deadlines } = deps
   const open = createHeldSet()
+  const log = deps.log ?? (() => {})
   const records = createRecordCache(deps.reader)
   const upstreams = createUpstreams({ reach: deps.reach, deadlines, isOwn: deps.isOwnAddress ?? (() => false) })
   const dispatchDeps = {
@@ -64,8 +68,8 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
     report: deps.report ?? (() => {}),
   }
   const exchange = (one: Exchange): void => void dispatch(one, dispatchDeps)
-  const http1 = createHttp1({ exchange, deadlines, open })
-  const http2 = createHttp2({ exchange, deadlines, open })
+  const http1 = createHttp1({ exchange, deadlines, open, log })
+  const http2 = createHttp2({ exchange, deadlines, open, log })
   const isProxy = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'proxy'
   return {
     accept(socket, protocol, connection) {

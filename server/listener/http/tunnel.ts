@@ -33,6 +33,8 @@ export function acceptTunnel(
   socket.write(text, 'latin1')
   if (upstreamHead.length > 0) socket.write(upstreamHead)
   if (head.length > 0) upstream.write(head)
+  exchange.account(101, upstreamHead.length)
+  upstream.on('data', (piece: Buffer) => exchange.account(101, piece.length))
   splice(socket, upstream, deadlines)
   return true
 }
