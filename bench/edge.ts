@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { SiteRecord } from '../server/contract/records.ts'
 import type { SealKeyPair } from '../server/contract/sealing.ts'
 import type { EdgeStore } from '../server/listener/edge-store.ts'
@@ -11,14 +12,15 @@ import {
 import type { Forged } from './forge.ts'
 
 /** Sites in one transaction. */
-const BATCH = 5_000
+const BATCH = 1_000
 
 /** What an edge store is filled with. */
 export type EdgeContent = {
   readonly sites: number
   readonly nameOf: (number: number) => string
-  /** Names beyond the last certificate share those that are there, round and round. */
-  readonly certificates: readonly Forged[]
+  /** How many certificates there are; names beyond share them, round and round. */
+  readonly certificates: number
+  readonly certificateOf: (number: number) => Forged
   readonly site: Partial<SiteRecord>
 }
 
@@ -27,9 +29,12 @@ export function siteId(number: number): string {
   return `00000000-0000-7000-8000-${String(number).padStart(12, '0')}`
 }
 
-/** Writes the records of many sites into an edge's store, as its link would: sealed to this edge, in batches. */
-export function fillEdge(store: EdgeStore, keyPair: SealKeyPair, content: EdgeContent): void {
-  const { certificates, sites } = content
+/**
+ * Writes the records of many sites into an edge's store, as its link would: sealed to this edge, in batches. Between
+ * two of them others have their turn, signals among them.
+ */
+export async function fillEdge(store: EdgeStore, keyPair: SealKeyPair, content: EdgeContent): Promise<void> {
+  const { certificates, certificateOf, sites } = content
   let revision = store.position().revision
   const apply = (records: readonly RigRecord[]): void => {
     revision += 1
@@ -42,11 +47,12 @@ export function fillEdge(store: EdgeStore, keyPair: SealKeyPair, content: EdgeCo
   for (let first = 0; first < sites; first += BATCH) {
     const batch: RigRecord[] = []
     for (let number = first; number < Math.min(first + BATCH, sites); number += 1) {
-      const certificate = certificates[number % certificates.length] as Forged
-      if (number < certificates.length) batch.push(certificateRecord(certificate, keyPair.publicKey))
+      const certificate = certificateOf(number % certificates)
+      if (number < certificates) batch.push(certificateRecord(certificate, keyPair.publicKey))
       batch.push(siteRecord(siteId(number), content.site))
       batch.push(nameRecord(content.nameOf(number), siteId(number), certificate))
     }
     apply(batch)
+    await nextTurn()
   }
 }

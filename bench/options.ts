@@ -12,6 +12,8 @@ export type Options = {
   readonly runtimes: readonly Runtime[]
   /** `full`: peers are measured with 100,000 names too (3 minutes of CPU and 4 GB each). */
   readonly scale: 'default' | 'full'
+  /** Names of the rows about many of them; a tenth of the largest number. */
+  readonly sites: number
   readonly profile: string | null
   readonly isHelp: boolean
 }
@@ -24,6 +26,7 @@ export function helpText(rows: readonly { name: string; title: string }[]): stri
   --seconds S        length of a round of one server (1)
   --runtime R[,R]    runtimes of our workers: bun, node (both)
   --scale full       nginx, HAProxy and Caddy with 100,000 names too: 3 minutes of CPU and 4 GB each
+  --sites N          names of the rows about many of them (100000; own-scale goes to ten times that)
   --json FILE        writes all figures
   --plot FILE        draws the comparison as an SVG
   --profile ROW      no comparison: where our worker spends its time in that row
@@ -44,6 +47,7 @@ export function readOptions(args: readonly string[], rowNames: readonly string[]
       seconds: { type: 'string', default: '1' },
       runtime: { type: 'string', default: 'bun,node' },
       scale: { type: 'string', default: 'default' },
+      sites: { type: 'string', default: '100000' },
       profile: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
@@ -59,6 +63,7 @@ export function readOptions(args: readonly string[], rowNames: readonly string[]
     seconds: number('--seconds', values.seconds, 0.2, 600),
     runtimes: list('--runtime', values.runtime, ['bun', 'node']) as Runtime[],
     scale: scale as Options['scale'],
+    sites: number('--sites', values.sites, 100, 1_000_000, Number.isInteger),
     profile,
     isHelp: values.help,
   }

@@ -2,7 +2,6 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { killAtEnd } from './cleanup.ts'
 
 const STOP_TIMEOUT_MS = 15_000
 const OUTPUT_CHARS = 20_000
@@ -16,6 +15,8 @@ export const CLIENT_CPU = 1
 export type Running = {
   readonly pid: number
   readonly child: ChildProcess
+  /** `performance.now()` before the process was made. */
+  readonly startedAt: number
   /** The end of what it wrote to both streams. */
   readonly output: () => string
   readonly isOver: () => boolean
@@ -33,8 +34,9 @@ export type StartOptions = {
   readonly stdout?: number
 }
 
-/** Starts a program on one processor. It is killed when the bench ends. */
+/** Starts a program on one processor. */
 export function startPinned(command: string, args: readonly string[], options: StartOptions): Running {
+  const startedAt = performance.now()
   const child = spawn('taskset', ['-c', String(options.cpu), command, ...args], {
     stdio: ['ignore', options.stdout ?? 'pipe', 'pipe', ...(options.isNode ? ['ipc' as const] : [])],
     env: options.env ?? process.env,
@@ -44,12 +46,12 @@ export function startPinned(command: string, args: readonly string[], options: S
     stream?.on('data', (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-OUTPUT_CHARS)
     })
-  const forget = killAtEnd(child.pid ?? 0)
-  const exited = once(child, 'exit').then(forget, forget)
+  const exited = once(child, 'exit').catch(() => undefined)
   const isOver = (): boolean => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
   return {
     pid: child.pid ?? 0,
     child,
+    startedAt,
     output: () => output,
     isOver,
     async stop() {

@@ -14,6 +14,8 @@ import { provideBenchTools } from './tools.ts'
 
 /** `npm run bench`: measures row after row and prints each as it comes. See README.md in this folder. */
 cleanUpAtEnd()
+// What goes wrong beside a row does not take the others with it.
+process.on('uncaughtException', (error) => console.error('bench: uncaught:', error))
 const allRows = [...servingRows, ...measuredRows]
 try {
   const options = readOptions(

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { benchFolder, removeFolder } from './cleanup.ts'
 import { createForge, type Forged, type KeyType } from './forge.ts'
 
@@ -9,6 +10,9 @@ export const PAGE = Buffer.from('<!doctype html><title>Nameplate bench</title>\n
 export const LARGE_PATH = '/large.bin'
 export const LARGE_BYTES = 200_000_000
 
+/** Certificates that are made in one turn of the event loop. */
+const TURN = 250
+
 /** What a scene is made of. */
 export type SceneWish = {
   readonly names: number
@@ -17,8 +21,6 @@ export type SceneWish = {
   /** Proxy every site to this port of 127.0.0.1; null: serve files. */
   readonly upstreamPort: number | null
   readonly hasLargeFile: boolean
-  /** Write what nginx, HAProxy and Caddy read: a PEM file for each name. */
-  readonly forPeers: boolean
 }
 
 /** The same sites for every server: names `s0000000.bench.test` and on, a certificate each, one content. */
@@ -38,7 +40,7 @@ export function siteName(number: number): string {
 }
 
 /** Makes certificates and files. */
-export function makeScene(wish: SceneWish): Scene {
+export async function makeScene(wish: SceneWish): Promise<Scene> {
   const folder = benchFolder('scene')
   const pemFolder = join(folder, 'certificates')
   const webRoot = join(folder, 'www')
@@ -48,8 +50,13 @@ export function makeScene(wish: SceneWish): Scene {
   if (wish.hasLargeFile) writeFileSync(join(webRoot, LARGE_PATH), largeFile())
   const forge = createForge()
   const serverNames = Array.from({ length: wish.names }, (_, number) => siteName(number))
-  const certificates = serverNames.map((name) => forge.issue(name, wish.keyType))
-  if (wish.forPeers) for (const certificate of certificates) writePem(pemFolder, certificate)
+  const certificates: Forged[] = []
+  for (const name of serverNames) {
+    const certificate = forge.issue(name, wish.keyType)
+    writePem(pemFolder, certificate)
+    certificates.push(certificate)
+    if (certificates.length % TURN === 0) await nextTurn()
+  }
   return {
     ...wish,
     folder,

@@ -17,7 +17,7 @@ export type Stage = AsyncDisposable & {
   readonly problems: readonly string[]
 }
 
-const wishes: Readonly<Record<SceneName, Omit<SceneWish, 'names' | 'upstreamPort' | 'forPeers'>>> = {
+const wishes: Readonly<Record<SceneName, Omit<SceneWish, 'names' | 'upstreamPort'>>> = {
   ecdsa: { keyType: 'ecdsa', accessLog: false, hasLargeFile: true },
   rsa: { keyType: 'rsa', accessLog: false, hasLargeFile: false },
   proxy: { keyType: 'ecdsa', accessLog: false, hasLargeFile: false },
@@ -39,7 +39,7 @@ async function visitAll({ port }: Server): Promise<void> {
 
 /** Starts every server on a scene. One that does not start is told in `problems`; the others go on. */
 export async function startStage(name: SceneName, kinds: readonly ServerKind[]): Promise<Stage> {
-  const scene = makeScene({ ...wishes[name], names: SCENE_NAMES, upstreamPort: null, forPeers: true })
+  const scene = await makeScene({ ...wishes[name], names: SCENE_NAMES, upstreamPort: null })
   const upstream = name === 'proxy' ? await startUpstream(scene.webRoot) : null
   const shown = upstream === null ? scene : { ...scene, upstreamPort: upstream.port }
   const all: Server[] = []

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { benchFolder, killAtEnd } from '../cleanup.ts'
+import { benchFolder } from '../cleanup.ts'
 import { CLIENT_CPU } from '../process.ts'
 import type { Client } from './load.ts'
 
@@ -41,13 +41,12 @@ export function handshakeBinary(): string {
 /** Starts the client and waits until it could begin; with `resume` it has made its sessions then. */
 export async function handshakeClient(options: HandshakeOptions): Promise<Client> {
   const child = spawn('taskset', ['-c', String(CLIENT_CPU), handshakeBinary(), ...argumentsOf(options)])
-  const forget = killAtEnd(child.pid ?? 0)
   const timer = setTimeout(() => child.kill('SIGKILL'), READY_TIMEOUT_MS)
   let complaint = ''
   child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()))
   child.stdin.on('error', () => undefined)
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const ended = once(child, 'exit').finally(forget)
+  const ended = once(child, 'exit')
   ended.catch(() => undefined)
   const next = async (): Promise<string> => {
     const { value } = await lines.next()

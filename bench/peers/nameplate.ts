@@ -7,6 +7,7 @@ import { freePorts } from '../../server/test/ports.ts'
 import { descendants } from '../../server/test/process-tree.ts'
 import { benchFolder, removeFolder } from '../cleanup.ts'
 import { fillEdge } from '../edge.ts'
+import type { Forged } from '../forge.ts'
 import { CLIENT_CPU, pin, SERVER_CPU, startPinned, untilReady } from '../process.ts'
 import { LARGE_PATH, largeFile, PAGE, type Scene, siteName } from '../scene.ts'
 import type { ServerKind } from './server.ts'
@@ -24,7 +25,7 @@ export function nameplate(runtime: Runtime, version: () => string): ServerKind {
     version,
     async start(scene, { limitMs } = { limitMs: 60_000 }) {
       const dataDir = benchFolder(name)
-      fillWithScene(prepareEdgeFolder(dataDir, null), scene)
+      await fillWithScene(prepareEdgeFolder(dataDir, null), scene)
       const [https = 0, http = 0, metrics = 0] = await freePorts(3)
       const env = {
         PATH: process.env.PATH,
@@ -51,6 +52,7 @@ export function nameplate(runtime: Runtime, version: () => string): ServerKind {
       return {
         name,
         port: https,
+        startedAt: running.startedAt,
         pids: [running.pid, ...below.map(({ pid }) => pid)],
         workers,
         async stop() {
@@ -62,7 +64,7 @@ export function nameplate(runtime: Runtime, version: () => string): ServerKind {
   }
 }
 
-function fillWithScene(edge: EdgeFolder, scene: Scene): void {
+async function fillWithScene(edge: EdgeFolder, scene: Scene): Promise<void> {
   const files = { 'index.html': PAGE, ...(scene.hasLargeFile ? { [LARGE_PATH.slice(1)]: largeFile() } : {}) }
   const store = openEdgeStore(edge.path)
   const { upstreamPort, certificates, accessLog } = scene
@@ -70,10 +72,11 @@ function fillWithScene(edge: EdgeFolder, scene: Scene): void {
     upstreamPort === null
       ? { manifest: storeRelease(edge.blobs, files) }
       : { kind: 'proxy' as const, upstreams: [{ url: `http://127.0.0.1:${upstreamPort}`, weight: 1 }] }
-  fillEdge(store, edge.identity.keyPair, {
+  await fillEdge(store, edge.identity.keyPair, {
     sites: scene.names,
     nameOf: siteName,
-    certificates,
+    certificates: certificates.length,
+    certificateOf: (number) => certificates[number] as Forged,
     site: { ...site, options: { accessLog } },
   })
   store.close()

@@ -14,6 +14,8 @@ export type ServerName = (typeof serverNames)[number]
 export type Server = {
   readonly name: ServerName
   readonly port: number
+  /** `performance.now()` before its first process was made. */
+  readonly startedAt: number
   /** All its processes: what they use is what it uses. */
   readonly pids: readonly number[]
   /** The processes that answer connections. */
@@ -38,6 +40,7 @@ export function serverOf(name: ServerName, port: number, running: Running): Serv
   return {
     name,
     port,
+    startedAt: running.startedAt,
     pids: [running.pid, ...below],
     workers: below.length === 0 ? [running.pid] : below,
     stop: () => running.stop(),

@@ -1,8 +1,16 @@
 import { manyNames, proofToLive } from '../live.ts'
+import { databaseChange, storeChange } from './changes.ts'
 import type { MeasuredRow } from './figure-row.ts'
+import { contextBuilds, ownScale } from './own-scale.ts'
+import { peersScale } from './peers-scale.ts'
 
 /** The rows that measure by themselves, in the order of the table. */
 export const measuredRows: readonly MeasuredRow[] = [
+  peersScale,
+  ownScale,
+  contextBuilds,
+  storeChange,
+  databaseChange,
   {
     name: 'proof-to-live',
     title: 'from the proof of a name to its answer over TLS, one name at a time',

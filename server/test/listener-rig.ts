@@ -38,6 +38,8 @@ export type RigOptions = {
   readonly http?: readonly Listen[]
   readonly account?: WorkerAccount | null
   readonly outboundAllow?: readonly string[]
+  /** A data directory that is there already, with what its edge's store holds; it stays when the rig is closed. */
+  readonly dataDir?: string
 }
 
 /** Real workers on an edge store that the test fills itself: no control plane. */
@@ -61,7 +63,7 @@ export type ListenerRig = AsyncDisposable & {
 
 /** Starts workers. Close the rig in `afterAll`, or hold it with `await using`. */
 export async function startListenerRig(options: RigOptions): Promise<ListenerRig> {
-  const folder = mkdtempSync(join(tmpdir(), 'nameplate-rig-'))
+  const folder = options.dataDir ?? mkdtempSync(join(tmpdir(), 'nameplate-rig-'))
   const account = options.account ?? null
   const edge = prepareEdgeFolder(folder, account)
   const { keyPair } = edge.identity
@@ -70,7 +72,7 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     certificate: (certificate: TestCertificate) => certificateRecord(certificate, keyPair.publicKey),
     release: (files: Readonly<Record<string, string | Buffer>>) => storeRelease(edge.blobs, files),
   }
-  let revision = 0
+  let { revision } = store.position()
   const apply = (records: readonly RigRecord[]): void => {
     revision += 1
     store.apply(
@@ -113,7 +115,7 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     await pool.drain()
     process.off('exit', killAll)
     store.close()
-    rmSync(folder, { recursive: true, force: true })
+    if (options.dataDir === undefined) rmSync(folder, { recursive: true, force: true })
   }
   return {
     httpsPort: https[0]?.port ?? 0,
