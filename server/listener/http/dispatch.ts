@@ -83,9 +83,12 @@ async function serve(
   serveProxy(exchange, deps, siteId, site, head)
 }
 
+/** Methods are case-sensitive, and ours are all in capitals; TRACE and CONNECT are for no site. */
+const METHOD = /^(?!TRACE$|CONNECT$)[A-Z-]+$/
+
 function readHead(exchange: Exchange): Head | 400 | 431 | 501 {
   if (exchange.rawHeaders.length > MAX_HEADER_FIELDS * 2) return 431
-  if (exchange.method === 'TRACE' || exchange.method === 'CONNECT') return 501
+  if (!METHOD.test(exchange.method)) return 501
   const target = parseTarget(exchange.target)
   const path = target === null ? null : decodePath(target.path)
   if (target === null || path === null) return 400

@@ -46,5 +46,7 @@ export const MAX_IDLE_UPSTREAM_SOCKETS = 64
 export const MAX_CACHED_FILE_BYTES = 1024 * 1024
 export const FILE_CACHE_BYTES = 64 * 1024 * 1024
 export const FILE_PIECE_BYTES = 256 * 1024
+/** Pieces that were read for one connection and have not left: 4 MiB, whatever number of streams asks. */
+export const MAX_PIECES_IN_FLIGHT = 16
 export const MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
 export const RECORD_CACHE_ENTRIES = 20_000

@@ -7,6 +7,7 @@ import { sendEmptySite, sendErrorPage } from './error-pages.ts'
 import { type Exchange, type Fields, send } from './exchange.ts'
 import { FILE_PIECE_BYTES, MAX_CACHED_FILE_BYTES } from './limits.ts'
 import type { ManifestCache, ReleaseFiles } from './manifest-cache.ts'
+import { piecePlaces } from './piece-places.ts'
 import { type ByteRange, parseRange } from './range.ts'
 import { sendRedirect } from './redirect.ts'
 import type { Target } from './target.ts'
@@ -127,18 +128,27 @@ async function streamBlob(
   ref: BlobRef,
   range: ByteRange,
 ): Promise<void> {
+  const places = piecePlaces(exchange.connection)
   const file = await content.open(ref)
   try {
     exchange.respond(status, [...fields, ['content-length', String(range.last - range.first + 1)]])
-    const buffers = [Buffer.allocUnsafe(FILE_PIECE_BYTES), Buffer.allocUnsafe(FILE_PIECE_BYTES)] as const
+    const buffers: Buffer[] = []
     let isSent = Promise.resolve(true)
     for (let at = range.first, turn = 0; at <= range.last; turn += 1) {
-      const buffer = buffers[turn % 2] as Buffer
-      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, range.last + 1 - at), at)
-      if (!(await isSent)) return
-      if (bytesRead === 0) return exchange.abort()
-      isSent = exchange.write(buffer.subarray(0, bytesRead))
-      at += bytesRead
+      await places.take()
+      let isLeaving = false
+      try {
+        const buffer = buffers[turn % 2] ?? Buffer.allocUnsafe(FILE_PIECE_BYTES)
+        buffers[turn % 2] = buffer
+        const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, range.last + 1 - at), at)
+        if (!(await isSent)) return
+        if (bytesRead === 0) return exchange.abort()
+        isSent = exchange.write(buffer.subarray(0, bytesRead)).finally(places.give)
+        isLeaving = true
+        at += bytesRead
+      } finally {
+        if (!isLeaving) places.give()
+      }
     }
     if (await isSent) exchange.end()
   } finally {
