@@ -5,6 +5,7 @@ import { chooseRuntime } from './choose-runtime.ts'
 import { type EdgeFolder, findAccount, prepareEdgeFolder, type WorkerAccount } from './edge-folder.ts'
 import { type EdgeStore, openEdgeStore } from './edge-store.ts'
 import { claimGeneration, takeOver } from './generation.ts'
+import { type Observation, startObservation } from './observe/observation.ts'
 import { findOrphans, type Orphans, trackWorkers } from './orphans.ts'
 import { permitMigration, resolvePorts } from './ports.ts'
 import type { Bind, StartMessage } from './worker-messages.ts'
@@ -18,6 +19,7 @@ export type Supervisor = {
   readonly edge: EdgeFolder
   readonly store: EdgeStore
   readonly pool: WorkerPool
+  readonly observation: Observation
   readonly https: readonly Bind[]
   readonly http: readonly Bind[]
   /**
@@ -39,6 +41,7 @@ export async function startSupervisor(settings: Settings, log: Logger): Promise<
   const store = openEdgeStore(edge.path, (detail) =>
     log.error({ detail }, 'the records were damaged; asking for all anew'),
   )
+  const observation = startObservation({ dataDir: settings.dataDir, store, log })
   try {
     permitMigration(log)
     const orphans = findOrphans(edge.path)
@@ -52,16 +55,19 @@ export async function startSupervisor(settings: Settings, log: Logger): Promise<
       count: settings.workers ?? availableParallelism(),
       message: startMessage(edge, settings, generation, https, http),
       log,
+      intake: observation.intake,
       onWorkers: (pids: readonly number[]) => trackWorkers(edge.path, pids, [...https, ...http], orphans),
     }
     const pool = await startBesideOrphans(options, orphans)
     takeOver(edge.path, generation)
     const stop = async (): Promise<void> => {
       await pool.drain()
+      await observation.close()
       store.close()
     }
-    return { edge, store, pool, https, http, alone: orphans.gone(ORPHANS_MS).then(() => undefined), stop }
+    return { edge, store, pool, observation, https, http, alone: orphans.gone(ORPHANS_MS).then(() => undefined), stop }
   } catch (error) {
+    await observation.close()
     store.close()
     throw error
   }

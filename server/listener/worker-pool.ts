@@ -3,7 +3,7 @@ import type { RecordKind } from '../contract/records.ts'
 import type { Logger } from '../process/log.ts'
 import type { WorkerLaunch } from './worker-command.ts'
 import type { StartMessage, WorkerCounters } from './worker-messages.ts'
-import { startWorkerProcess, type WorkerProcess } from './worker-process.ts'
+import { startWorkerProcess, type WorkerIntake, type WorkerProcess } from './worker-process.ts'
 
 /** A worker that lived this long is replaced at once when it dies. */
 const HEALTHY_MS = 10_000
@@ -18,6 +18,8 @@ export type WorkerPoolOptions = {
   readonly count: number
   readonly message: StartMessage
   readonly log: Logger
+  /** Makes the reader of one worker's report pipe; without it reports are thrown away. */
+  readonly intake?: () => WorkerIntake
   /** Told the pids of all workers whenever one comes or goes. */
   readonly onWorkers: (pids: readonly number[]) => void
 }
@@ -45,7 +47,7 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
   let runtime: string = launch.runtime
 
   const startOne = (): WorkerProcess => {
-    const worker = startWorkerProcess(launch, options.message, log)
+    const worker = startWorkerProcess(launch, options.message, log, options.intake?.())
     live.add(worker)
     announce()
     worker.listening.then(

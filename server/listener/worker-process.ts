@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import type { Readable } from 'node:stream'
 import type { Logger } from '../process/log.ts'
 import { OperatorError } from '../process/operator-error.ts'
 import type { WorkerLaunch } from './worker-command.ts'
@@ -22,6 +23,9 @@ export class WorkerStartError extends OperatorError {
   override name = 'WorkerStartError'
 }
 
+/** Takes what a worker writes to its report pipe (`observe/report-pipe.ts`); throws for what is no report. */
+export type WorkerIntake = (chunk: Buffer) => void
+
 /** One worker process, seen from the supervisor. */
 export type WorkerProcess = {
   readonly pid: number | undefined
@@ -39,8 +43,13 @@ export type WorkerProcess = {
 }
 
 /** Starts a worker. It runs in a session of its own, so that neither Ctrl-C nor our end takes it along. */
-export function startWorkerProcess(launch: WorkerLaunch, message: StartMessage, log: Logger): WorkerProcess {
-  const stdio: ('pipe' | 'inherit')[] = ['pipe', 'pipe', 'inherit']
+export function startWorkerProcess(
+  launch: WorkerLaunch,
+  message: StartMessage,
+  log: Logger,
+  intake: WorkerIntake = () => undefined,
+): WorkerProcess {
+  const stdio: ('pipe' | 'inherit')[] = ['pipe', 'pipe', 'inherit', 'pipe']
   const child = spawn(launch.command, [...launch.args], { env: launch.env, cwd: launch.cwd, stdio, detached: true })
   const listening = Promise.withResolvers<string>()
   const ended = Promise.withResolvers<void>()
@@ -72,7 +81,16 @@ export function startWorkerProcess(launch: WorkerLaunch, message: StartMessage, 
   child.once('error', (error) => finish(error.message))
   child.once('close', (code, signal) => finish(`${reason} (${signal ?? `exit code ${code}`})`))
   child.stdin?.on('error', () => undefined)
-  child.stdout?.on('data', guarded(child, log, hear))
+  child.stdout?.on(
+    'data',
+    guarded(
+      child,
+      log,
+      lineReader((line) => hear(JSON.parse(line) as WorkerReport)),
+    ),
+  )
+  const reports = child.stdio[3] as Readable | null | undefined
+  reports?.on('error', () => undefined).on('data', guarded(child, log, intake))
   const send = (command: WorkerCommand): void => void child.stdin?.write(`${JSON.stringify(command)}\n`)
   send(message)
 
@@ -108,8 +126,7 @@ export function startWorkerProcess(launch: WorkerLaunch, message: StartMessage, 
 }
 
 /** Reads reports; a worker that says something else is broken and is killed. */
-function guarded(child: ChildProcess, log: Logger, hear: (report: WorkerReport) => void): (chunk: Buffer) => void {
-  const read = lineReader((line) => hear(JSON.parse(line) as WorkerReport))
+function guarded(child: ChildProcess, log: Logger, read: (chunk: Buffer) => void): (chunk: Buffer) => void {
   return (chunk) => {
     try {
       read(chunk)

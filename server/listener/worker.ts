@@ -8,6 +8,8 @@ import { createFrontDoor, type FrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
 import { proveIsolation } from './isolation-proof.ts'
+import { createObserver, type Observer } from './observe/observer.ts'
+import { createReportPipe } from './observe/report-pipe.ts'
 import { createOwnAddresses } from './own-addresses.ts'
 import { createPanelHop } from './panel-hop.ts'
 import { runtimeLabel } from './runtime.ts'
@@ -93,8 +95,10 @@ async function run(message: StartMessage): Promise<void> {
   const warn = (fields: { fingerprint: string; reason: string }): void =>
     workerLog('warn', 'a certificate cannot be used', fields)
   const contexts = createContexts({ reader, keyPair, warn })
+  const observer = createObserver({ reader, pipe: createReportPipe() })
   const servers = createHttpServers({
     reader,
+    log: observer.log,
     blobsFolder: message.blobsFolder,
     reach: createReach(message.outboundAllow),
     isOwnAddress: createOwnAddresses([...message.https, ...message.http]),
@@ -116,12 +120,13 @@ async function run(message: StartMessage): Promise<void> {
     invalidate(keys) {
       contexts.invalidate(keys)
       servers.invalidate(keys)
+      observer.invalidate(keys)
     },
     drain: drainOnce(() => {
       for (const listener of listeners) listener.close()
       servers.drain()
       return door
-    }),
+    }, observer),
   }
   await proveIsolation()
   for (const bind of message.https) listeners.push(await listen(bind, door.admit))
@@ -131,7 +136,7 @@ async function run(message: StartMessage): Promise<void> {
 }
 
 /** `begin` stops listening; then connections may finish, and the process ends. A second call changes nothing. */
-function drainOnce(begin: () => FrontDoor): () => void {
+function drainOnce(begin: () => FrontDoor, observer: Pick<Observer, 'close'>): () => void {
   let isDraining = false
   return () => {
     if (isDraining) return
@@ -139,9 +144,11 @@ function drainOnce(begin: () => FrontDoor): () => void {
     const door = begin()
     const since = Date.now()
     const leave = (): void => {
-      if (door.counters().connections === 0 || Date.now() - since > DRAIN_MS) process.exit(0)
+      if (door.counters().connections > 0 && Date.now() - since <= DRAIN_MS) return
+      clearInterval(timer)
+      void observer.close().finally(() => process.exit(0))
     }
-    setInterval(leave, 50)
+    const timer = setInterval(leave, 50)
     leave()
   }
 }

@@ -7,6 +7,7 @@ import type { Payloads, RecordKind, ServingRecord, SiteRecord } from '../contrac
 import { sealTo } from '../contract/sealing.ts'
 import { type EdgeFolder, prepareEdgeFolder, type WorkerAccount } from '../listener/edge-folder.ts'
 import { type EdgeStore, openEdgeStore } from '../listener/edge-store.ts'
+import { type Observation, startObservation } from '../listener/observe/observation.ts'
 import { resolvePorts } from '../listener/ports.ts'
 import { type Runtime, workerLaunch } from '../listener/worker-command.ts'
 import type { StartMessage } from '../listener/worker-messages.ts'
@@ -49,6 +50,9 @@ export type ListenerRig = AsyncDisposable & {
   readonly edge: EdgeFolder
   readonly store: EdgeStore
   readonly pool: WorkerPool
+  /** What the supervisor makes of the workers' reports: `<folder>/logs`, counters in the spool. */
+  readonly observation: Observation
+  readonly folder: string
   readonly message: StartMessage
   /** Process ids of the workers that live now. */
   readonly pids: () => readonly number[]
@@ -94,6 +98,8 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     outboundAllow: options.outboundAllow ?? [],
     logLevel,
   }
+  const log = createLog('rig', logLevel)
+  const observation = startObservation({ dataDir: folder, store, log })
   let pids: readonly number[] = []
   const launch = workerLaunch(options.runtime, account)
   if (launch === null) throw new Error(`${options.runtime} is not installed`)
@@ -101,7 +107,8 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     launch,
     count: options.workers ?? 1,
     message,
-    log: createLog('rig', logLevel),
+    log,
+    intake: observation.intake,
     onWorkers: (now) => {
       pids = now
     },
@@ -114,6 +121,7 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
   const close = async (): Promise<void> => {
     await pool.drain()
     process.off('exit', killAll)
+    await observation.close()
     store.close()
     if (options.dataDir === undefined) rmSync(folder, { recursive: true, force: true })
   }
@@ -123,6 +131,8 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     edge,
     store,
     pool,
+    observation,
+    folder,
     message,
     pids: () => pids,
     async publish(records) {
