@@ -1,13 +1,16 @@
 import type { SiteRecord } from '../../contract/records.ts'
+import { matchesPath, type SiteOptions } from '../../contract/site-options.ts'
+import type { BasicAuthGate } from './basic-auth.ts'
 import { answerChallenge } from './challenge.ts'
-import { type ErrorStatus, sendErrorPage } from './error-pages.ts'
+import { type ErrorStatus, sendErrorPage, sendSitePage } from './error-pages.ts'
 import type { Exchange } from './exchange.ts'
 import { nameRecord, requestHost, siteOfHost } from './host-rules.ts'
 import { MAX_HEADER_FIELDS } from './limits.ts'
 import { type ProxyDeps, serveProxy } from './proxy.ts'
 import type { RecordCache } from './record-cache.ts'
-import { redirectSite, redirectToHttps } from './redirect.ts'
+import { redirectSite, redirectToHttps, sendRedirect } from './redirect.ts'
 import type { RefusalReason } from './request-log.ts'
+import { fieldRules, optionsOf, redirectOf, withRules } from './site-rules.ts'
 import { type StaticStore, serveStatic } from './static.ts'
 import { decodePath, parseTarget, type Target } from './target.ts'
 
@@ -15,6 +18,7 @@ import { decodePath, parseTarget, type Target } from './target.ts'
 export type DispatchDeps = ProxyDeps & {
   readonly records: RecordCache
   readonly store: StaticStore
+  readonly basicAuth: BasicAuthGate
   readonly httpsPort: number
   /** Called for failures of ours, for the log. */
   readonly report: (error: unknown) => void
@@ -29,7 +33,9 @@ type Head = { readonly host: string; readonly authority: string; readonly target
  * 2. the paths that are ours (ACME challenges) are answered on any connection, for suspended sites too;
  * 3. on the plain port: redirect to https;
  * 4. the host must belong to the site of the connection, else 421 or 404;
- * 5. the site answers by its kind.
+ * 5. a suspended site is 503;
+ * 6. the site's own rules: redirects, then who may enter;
+ * 7. the site answers by its kind. Its header rules hold for 6 and 7.
  */
 export async function dispatch(exchange: Exchange, deps: DispatchDeps): Promise<void> {
   try {
@@ -71,16 +77,50 @@ function giveUp(exchange: Exchange): void {
   }
 }
 
-async function serve(
+async function serve(outer: Exchange, deps: DispatchDeps, siteId: string, site: SiteRecord, head: Head): Promise<void> {
+  const options = optionsOf(site)
+  const exchange = withRules(outer, fieldRules(options, head.path, outer.connection.isSecure))
+  try {
+    const redirect = redirectOf(options, head.path, head.target)
+    if (redirect !== null) return sendRedirect(exchange, redirect.status, redirect.to)
+    if (!(await mayEnter(exchange, deps.basicAuth, siteId, options, head.path))) return
+    if (site.kind === 'static') return await serveStatic(exchange, deps.store, site, head.target, head.path)
+    if (site.kind === 'redirect') return redirectSite(exchange, site, head.target)
+    serveProxy(exchange, deps, siteId, site, head)
+  } catch (error) {
+    if (exchange.isAnswered) throw error
+    deps.report(error)
+    sendSitePage(exchange, 500, options.errorPages)
+  }
+}
+
+/** Whether the visitor has a name and password for this path, where one is asked for; otherwise it was answered. */
+async function mayEnter(
   exchange: Exchange,
-  deps: DispatchDeps,
+  gate: BasicAuthGate,
   siteId: string,
-  site: SiteRecord,
-  head: Head,
-): Promise<void> {
-  if (site.kind === 'static') return serveStatic(exchange, deps.store, site, head.target, head.path)
-  if (site.kind === 'redirect') return redirectSite(exchange, site, head.target)
-  serveProxy(exchange, deps, siteId, site, head)
+  { basicAuth, errorPages }: SiteOptions,
+  path: string,
+): Promise<boolean> {
+  if (basicAuth === null || !isProtected(basicAuth.paths, path)) return true
+  const asker = { siteId, remoteAddress: exchange.connection.remoteAddress }
+  const verdict = await gate.check(basicAuth, exchange.headers.authorization, asker)
+  if (verdict === 'admitted') return true
+  if (verdict === 'busy') sendErrorPage(exchange, 503, [['retry-after', '5']])
+  else if (verdict === 'throttled') sendErrorPage(exchange, 429, [['retry-after', '60']])
+  else sendSitePage(exchange, 401, errorPages, [['www-authenticate', challengeOf(basicAuth.realm)]])
+  return false
+}
+
+/** An upstream may read `//a`, `/b/../a` and `/b\\..\\a` as `/a`: what any reading protects is protected. */
+function isProtected(patterns: readonly string[], path: string): boolean {
+  const plain = URL.parse(`http://host${encodeURI(path.replace(/[\\/]+/g, '/'))}`)?.pathname
+  const forms = [path, plain === undefined ? path : decodeURI(plain)]
+  return patterns.some((pattern) => forms.some((form) => matchesPath(pattern, form)))
+}
+
+function challengeOf(realm: string): string {
+  return `Basic realm="${realm.replace(/["\\]/g, '\\$&')}", charset="UTF-8"`
 }
 
 /** Methods are case-sensitive, and ours are all in capitals; TRACE and CONNECT are for no site. */

@@ -13,6 +13,7 @@ const pages = {
   416: ['Range not satisfiable', 'The requested part is outside this file.'],
   412: ['Precondition failed', 'The page has changed since it was last read.'],
   421: ['Misdirected request', 'This connection is for another site. Please reload the page.'],
+  429: ['Too many tries', 'Please wait a minute and try again.'],
   431: ['Request too large', 'The request header is too large. Deleting the cookies of this site may help.'],
   500: ['Something went wrong', 'Please try again in a moment.'],
   501: ['Not implemented', 'This method is not supported.'],
@@ -38,10 +39,15 @@ export function sendErrorPage(exchange: Exchange, status: ErrorStatus, fields: F
 }
 
 /** Answers with the site's own page for this status, or with ours. */
-export function sendSitePage(exchange: Exchange, status: ErrorPageStatus, own: SiteOptions['errorPages']): void {
+export function sendSitePage(
+  exchange: Exchange,
+  status: ErrorPageStatus,
+  own: SiteOptions['errorPages'],
+  fields: Fields = [],
+): void {
   const html = own[status]
-  if (html === undefined) sendErrorPage(exchange, status)
-  else send(exchange, status, pageFields, Buffer.from(html))
+  if (html === undefined) sendErrorPage(exchange, status, fields)
+  else send(exchange, status, [...fields, ...pageFields], Buffer.from(html))
 }
 
 /** The same as a whole HTTP/1.1 answer, for a connection whose bytes we write ourselves. */

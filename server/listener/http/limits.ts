@@ -50,3 +50,14 @@ export const FILE_PIECE_BYTES = 256 * 1024
 export const MAX_PIECES_IN_FLIGHT = 16
 export const MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
 export const RECORD_CACHE_ENTRIES = 20_000
+
+/** Passwords of basic authentication: hashes computed at once, waiting tries, remembered successes. */
+export const PASSWORD_JOBS = 2
+export const MAX_WAITING_PASSWORDS = 32
+export const PASSWORD_CACHE_ENTRIES = 10_000
+/** Wrong passwords of one client address at one site: a burst, then one more in so many milliseconds. */
+export const WRONG_PASSWORD_BURST = 10
+export const WRONG_PASSWORD_EVERY_MS = 6_000
+
+/** Ranges of one request that are answered one by one (RFC 9110 section 14.2 lets a server ignore many). */
+export const MAX_RANGES = 8

@@ -5,6 +5,7 @@ import type { RecordKind } from '../../contract/records.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { EdgeReader } from '../edge-store.ts'
 import type { PanelHop } from '../panel-hop.ts'
+import { createBasicAuthGate } from './basic-auth.ts'
 import type { Connection } from './connection.ts'
 import { createContent } from './content.ts'
 import { dispatch } from './dispatch.ts'
@@ -64,6 +65,7 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
     deadlines,
     panelHop: deps.panelHop ?? (() => null),
     store: { content: createContent(blobsFolder), manifests: createManifestCache(blobsFolder) },
+    basicAuth: createBasicAuthGate(),
     httpsPort: deps.httpsPort ?? 443,
     report: deps.report ?? (() => {}),
   }

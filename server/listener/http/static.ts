@@ -1,22 +1,29 @@
-import type { BlobRef, Encoding, ManifestFile } from '../../contract/manifest.ts'
 import type { SiteRecord } from '../../contract/records.ts'
-import { chooseEncoding } from './accept-encoding.ts'
-import { preconditionStatus, rangeApplies, type Validators } from './conditional.ts'
+import type { SiteOptions } from '../../contract/site-options.ts'
+import { preconditionStatus, rangeApplies } from './conditional.ts'
 import type { Content } from './content.ts'
-import { sendEmptySite, sendErrorPage } from './error-pages.ts'
-import { type Exchange, type Fields, send } from './exchange.ts'
-import { FILE_PIECE_BYTES, MAX_CACHED_FILE_BYTES } from './limits.ts'
+import { sendEmptySite, sendErrorPage, sendSitePage } from './error-pages.ts'
+import type { Exchange } from './exchange.ts'
 import type { ManifestCache, ReleaseFiles } from './manifest-cache.ts'
-import { piecePlaces } from './piece-places.ts'
-import { type ByteRange, parseRange } from './range.ts'
+import { type ByteRange, parseRanges } from './range.ts'
 import { sendRedirect } from './redirect.ts'
+import { type Representation, representationOf } from './representation.ts'
+import { sendPart, sendParts, sendWhole } from './send-blob.ts'
+import { optionsOf } from './site-rules.ts'
+import { planStatic } from './static-plan.ts'
 import type { Target } from './target.ts'
 
 /** What static sites are served from. */
 export type StaticStore = { readonly content: Content; readonly manifests: ManifestCache }
 
-/** One form of a file as it goes out. */
-type Representation = Validators & { readonly ref: BlobRef; readonly fields: Fields }
+/** One request for a static site: what is asked for, and what it is asked of. */
+type Visit = {
+  readonly exchange: Exchange
+  readonly content: Content
+  readonly release: ReleaseFiles
+  readonly options: SiteOptions
+  readonly path: string
+}
 
 /**
  * Answers from a site's release. A path is looked up in the manifest and never reaches the file
@@ -32,126 +39,45 @@ export async function serveStatic(
   if (exchange.method !== 'GET' && exchange.method !== 'HEAD')
     return sendErrorPage(exchange, 405, [['allow', 'GET, HEAD']])
   if (site.manifest === null) return sendEmptySite(exchange)
+  const options = optionsOf(site)
   const release = await store.manifests.get(site.manifest)
-  const name = path.slice(1)
-  const file = release.files.get(name === '' || name.endsWith('/') ? `${name}index.html` : name)
-  if (file !== undefined) return sendFile(exchange, store.content, file, release)
+  const visit: Visit = { exchange, content: store.content, release, options, path }
+  const plan = planStatic(release, options, path)
+  if (plan.kind === 'file') return sendFile(visit, representation(visit, plan.file))
   // The path as sent names a folder of the release here, so it cannot be `//host` and lead elsewhere.
-  if (release.files.has(`${name}/index.html`)) return sendRedirect(exchange, 301, `${target.path}/${target.query}`)
-  return sendNotFound(exchange, store.content, release)
+  if (plan.kind === 'add-slash') return sendRedirect(exchange, 301, `${target.path}/${target.query}`)
+  if (plan.kind === 'remove-slash') return sendRedirect(exchange, 301, target.path.slice(0, -1) + target.query)
+  return sendNotFound(visit)
 }
 
-async function sendFile(
-  exchange: Exchange,
-  content: Content,
-  file: ManifestFile,
-  release: ReleaseFiles,
-): Promise<void> {
-  const form = representationOf(exchange, file, release)
+function representation({ exchange, release, options, path }: Visit, file: Parameters<typeof representationOf>[0]) {
+  const field = exchange.headers['accept-encoding']
+  return representationOf(file, release, options, path, typeof field === 'string' ? field : undefined)
+}
+
+async function sendFile({ exchange, content }: Visit, form: Representation): Promise<void> {
   const demanded = preconditionStatus(exchange.headers, form)
   if (demanded === 412) return sendErrorPage(exchange, 412)
   if (demanded === 304) {
     exchange.respond(304, form.fields)
     return exchange.end()
   }
-  const range = rangeOf(exchange, form)
-  if (range === 'unsatisfiable') return sendErrorPage(exchange, 416, [['content-range', `bytes */${form.ref.bytes}`]])
-  if (range === null) return sendBlob(exchange, content, 200, form, { first: 0, last: form.ref.bytes - 1 })
-  return sendBlob(exchange, content, 206, form, range)
+  const ranges = rangesOf(exchange, form)
+  if (ranges === 'unsatisfiable') return sendErrorPage(exchange, 416, [['content-range', `bytes */${form.ref.bytes}`]])
+  const [first, second] = ranges ?? []
+  if (ranges === null || first === undefined) return sendWhole(exchange, content, 200, form)
+  return second === undefined ? sendPart(exchange, content, form, first) : sendParts(exchange, content, form, ranges)
 }
 
-async function sendNotFound(exchange: Exchange, content: Content, release: ReleaseFiles): Promise<void> {
-  const file = release.files.get('404.html')
-  if (file === undefined) return sendErrorPage(exchange, 404)
-  const form = representationOf(exchange, file, release)
-  return sendBlob(exchange, content, 404, form, { first: 0, last: form.ref.bytes - 1 })
+/** The site's own page: the one of its settings, then `404.html` of the release, then ours. */
+async function sendNotFound(visit: Visit): Promise<void> {
+  const { exchange, content, release, options } = visit
+  const file = options.errorPages[404] === undefined ? release.files.get('404.html') : undefined
+  if (file === undefined) return sendSitePage(exchange, 404, options.errorPages)
+  return sendWhole(exchange, content, 404, representation(visit, file))
 }
 
-function representationOf(exchange: Exchange, file: ManifestFile, release: ReleaseFiles): Representation {
-  const field = exchange.headers['accept-encoding']
-  const encoding = chooseEncoding(
-    typeof field === 'string' ? field : undefined,
-    (name) => file.encoded[name] !== undefined,
-  )
-  const ref = (encoding === null ? undefined : file.encoded[encoding]) ?? file
-  const etag = `"${file.digest}${encoding === null ? '' : `-${encoding}`}"`
-  return { ref, etag, lastModified: release.lastModified, fields: fieldsOf(file, encoding, etag, release.lastModified) }
-}
-
-function fieldsOf(file: ManifestFile, encoding: Encoding | null, etag: string, lastModified: string): Fields {
-  const fields: [string, string][] = [
-    ['content-type', file.type],
-    ['etag', etag],
-    ['last-modified', lastModified],
-    ['accept-ranges', 'bytes'],
-    // A new release is seen at once; a visit costs a 304 where nothing changed.
-    ['cache-control', 'public, max-age=0, must-revalidate'],
-    ['x-content-type-options', 'nosniff'],
-  ]
-  if (encoding !== null) fields.push(['content-encoding', encoding])
-  if (Object.keys(file.encoded).length > 0) fields.push(['vary', 'accept-encoding'])
-  return fields
-}
-
-function rangeOf(exchange: Exchange, form: Representation): ByteRange | 'unsatisfiable' | null {
+function rangesOf(exchange: Exchange, form: Representation): readonly ByteRange[] | 'unsatisfiable' | null {
   if (exchange.method !== 'GET' || !rangeApplies(exchange.headers, form)) return null
-  return parseRange(exchange.headers.range, form.ref.bytes)
-}
-
-async function sendBlob(
-  exchange: Exchange,
-  content: Content,
-  status: 200 | 206 | 404,
-  form: Representation,
-  range: ByteRange,
-): Promise<void> {
-  const length = range.last - range.first + 1
-  const fields: Fields =
-    status === 206
-      ? [...form.fields, ['content-range', `bytes ${range.first}-${range.last}/${form.ref.bytes}`]]
-      : form.fields
-  if (exchange.method === 'HEAD') {
-    exchange.respond(status, [...fields, ['content-length', String(length)]])
-    return exchange.end()
-  }
-  if (form.ref.bytes > MAX_CACHED_FILE_BYTES) return streamBlob(exchange, content, status, fields, form.ref, range)
-  const bytes = await content.bytes(form.ref)
-  send(exchange, status, fields, status === 206 ? bytes.subarray(range.first, range.last + 1) : bytes)
-}
-
-/** Two buffers in turn: one is filled while the other leaves. The file is closed however it ends. */
-async function streamBlob(
-  exchange: Exchange,
-  content: Content,
-  status: number,
-  fields: Fields,
-  ref: BlobRef,
-  range: ByteRange,
-): Promise<void> {
-  const places = piecePlaces(exchange.connection)
-  const file = await content.open(ref)
-  try {
-    exchange.respond(status, [...fields, ['content-length', String(range.last - range.first + 1)]])
-    const buffers: Buffer[] = []
-    let isSent = Promise.resolve(true)
-    for (let at = range.first, turn = 0; at <= range.last; turn += 1) {
-      await places.take()
-      let isLeaving = false
-      try {
-        const buffer = buffers[turn % 2] ?? Buffer.allocUnsafe(FILE_PIECE_BYTES)
-        buffers[turn % 2] = buffer
-        const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, range.last + 1 - at), at)
-        if (!(await isSent)) return
-        if (bytesRead === 0) return exchange.abort()
-        isSent = exchange.write(buffer.subarray(0, bytesRead)).finally(places.give)
-        isLeaving = true
-        at += bytesRead
-      } finally {
-        if (!isLeaving) places.give()
-      }
-    }
-    if (await isSent) exchange.end()
-  } finally {
-    await file.close()
-  }
+  return parseRanges(exchange.headers.range, form.ref.bytes)
 }
