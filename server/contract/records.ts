@@ -59,14 +59,26 @@ export type AddressRecord = {
   readonly legacyTls: 'none' | 'tls1.0' | 'tls1.0-3des'
 }
 
-/** `challenge`: key is `http-01:<token>`. */
-export type ChallengeRecord = { readonly name: string; readonly keyAuthorization: string }
+/** `challenge` with the key `http-01:<token>` (RFC 8555 section 8.3). */
+export type Http01Record = { readonly name: string; readonly keyAuthorization: string }
+
+/** `challenge` with the key `tls-alpn-01:<name>` (RFC 8737). */
+export type TlsAlpn01Record = {
+  readonly name: string
+  /** The self-signed certificate with the acmeIdentifier extension. */
+  readonly certificatePem: string
+  /** PKCS#8 PEM sealed to the edge (`sealTo`, base64), with the record's key as context. */
+  readonly sealedKey: string
+}
+
+/** `challenge`: the key says which. */
+export type ChallengeRecord = Http01Record | TlsAlpn01Record
 
 /** `ticket-key`: key is `current`, or `previous` for the epoch before. The secret is sealed to the edge, context `ticket-key`. */
 export type TicketKeyRecord = { readonly epoch: number; readonly sealedSecret: string }
 
-/** `setting`: key is the setting's name. */
-export type SettingRecord = { readonly value: string | number | boolean | null }
+/** `setting`: key is the setting's name, its value any JSON. */
+export type SettingRecord = { readonly value: unknown }
 
 /** Payload by kind. */
 export type Payloads = {
@@ -92,6 +104,11 @@ export type ServingRecord<K extends RecordKind = RecordKind> = {
 /** The key of an http-01 challenge record. */
 export function http01Key(token: string): string {
   return `http-01:${token}`
+}
+
+/** The key of a tls-alpn-01 challenge record; the name is normalised. */
+export function tlsAlpn01Key(name: string): string {
+  return `tls-alpn-01:${name}`
 }
 
 /**
@@ -127,5 +144,10 @@ const checks: Record<RecordKind, (p: Record<string, unknown>, key: string) => st
   },
   name: (p) => (text(p.siteId) && texts(p.certificates) ? null : 'name without site or certificates'),
   address: (p) => (texts(p.certificates) && (p.siteId === null || text(p.siteId)) ? null : 'address without site'),
-  challenge: (p) => (text(p.keyAuthorization) && text(p.name) ? null : 'challenge without key authorization'),
+  challenge: (p, key) => {
+    if (!text(p.name)) return 'challenge without name'
+    if (key !== tlsAlpn01Key(String(p.name)))
+      return text(p.keyAuthorization) ? null : 'challenge without key authorization'
+    return text(p.certificatePem) && text(p.sealedKey) ? null : 'challenge without certificate or key'
+  },
 }

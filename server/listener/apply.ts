@@ -140,6 +140,7 @@ function sealProblem({ kind, key, payload }: ServingRecord, keyPair: SealKeyPair
   if (payload === null) return null
   if (kind === 'certificate') return openProblem(keyPair, (payload as Payloads['certificate']).sealedKey, key)
   if (kind === 'ticket-key') return openProblem(keyPair, (payload as Payloads['ticket-key']).sealedSecret, 'ticket-key')
+  if (kind === 'challenge' && 'sealedKey' in payload) return openProblem(keyPair, payload.sealedKey, key)
   return null
 }
 

@@ -5,7 +5,7 @@ import type { EdgeReader } from './edge-store.ts'
 import { contextBytes } from './runtime.ts'
 import { type TlsProfile, tlsOptionsOf } from './tls-profiles.ts'
 
-/** What is done with a site that has none but expired certificates (setting `expired-certificate`). */
+/** What is done with a site that has none but expired certificates (setting `expiredCertificate`). */
 export type ExpiredPolicy = 'serve' | 'abort'
 
 /** What building needs. */

@@ -212,19 +212,19 @@ describe('an expired certificate', () => {
   test('is served when there is no other, best first, and warned of once', async () => {
     const { contexts, of, warnings } = contextsOf(storeOf([old, older]))
     expect(await shown(await of('one', [old.fingerprint, older.fingerprint]))).toBe(old.fingerprint)
-    contexts.invalidate([{ kind: 'setting', key: 'expired-certificate' }])
+    contexts.invalidate([{ kind: 'setting', key: 'expiredCertificate' }])
     await of('one', [old.fingerprint, older.fingerprint])
     expect(warnings.sort()).toEqual([old.fingerprint, older.fingerprint].sort())
   })
 
   test('is not served where the setting says so, until it says otherwise', async () => {
     const store = storeOf([old])
-    store.records.set('setting expired-certificate', { value: 'abort' })
+    store.records.set('setting expiredCertificate', { value: 'abort' })
     const { contexts, of, warnings } = contextsOf(store)
     expect(await of('one', [old.fingerprint])).toBeNull()
     expect(warnings).toEqual([old.fingerprint])
-    store.records.set('setting expired-certificate', { value: 'serve' })
-    contexts.invalidate([{ kind: 'setting', key: 'expired-certificate' }])
+    store.records.set('setting expiredCertificate', { value: 'serve' })
+    contexts.invalidate([{ kind: 'setting', key: 'expiredCertificate' }])
     expect(await of('one', [old.fingerprint])).not.toBeNull()
   })
 

@@ -117,7 +117,7 @@ export function createContexts(deps: ContextsDeps): Contexts {
       }
       const has = (kind: RecordKind, only?: string): boolean =>
         keys.some((one) => one.kind === kind && (only === undefined || one.key === only))
-      if (has('setting', 'expired-certificate')) cache.dropWhere((entry) => entry.isExpired)
+      if (has('setting', 'expiredCertificate')) cache.dropWhere((entry) => entry.isExpired)
       if (has('ticket-key')) rotate()
     },
     get size() {
@@ -144,5 +144,5 @@ function warnOnce(warn: BuildDeps['warn']): { warn: BuildDeps['warn']; forget: (
 }
 
 function expiredPolicy(reader: Pick<EdgeReader, 'get'>): ExpiredPolicy {
-  return reader.get('setting', 'expired-certificate')?.value === 'abort' ? 'abort' : 'serve'
+  return reader.get('setting', 'expiredCertificate')?.value === 'abort' ? 'abort' : 'serve'
 }

@@ -363,7 +363,13 @@ function expectWhole(there: ReadonlyMap<string, { certificates?: string[]; siteI
 
 test('the kinds of the contract are all compiled', () => {
   const none = { names: new Map(), sites: new Map(), certificates: new Map(), addresses: new Map() }
-  const sources = { ...none, primaryFingerprints: new Map(), challenges: new Map(), ticketEpoch: 7 }
+  const sources = {
+    ...none,
+    primaryFingerprints: new Map(),
+    challenges: new Map(),
+    settings: new Map(),
+    ticketEpoch: 7,
+  }
   const compiled = recordKinds.map((kind) => [kind, compileRecord({ kind, key: 'x' }, sources)])
   expect(Object.fromEntries(compiled)).toEqual({
     setting: null,

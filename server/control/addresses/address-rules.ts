@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts'
 import { addressesOfCidr, addressesOfRange, canonicalAddress } from './address-text.ts'
-import type { AddressChangeInput, AllocationInput, NewAddressInput } from './schema.ts'
+import type { AddressChangeInput, NewAddressInput } from './schema.ts'
 import type { AddressRow } from './store.ts'
 
 /** The addresses that a create means, in canonical text. Throws ADDRESS_INVALID and INVALID_INPUT. */
@@ -35,16 +35,4 @@ export function checkChange(row: AddressRow, change: AddressChangeInput, servedS
       `${sites} served on the shared address ${row.address}, and tenants' DNS may point at it. Add another shared address and move their DNS first, or say "force": true.`,
     )
   }
-}
-
-/** Refuses what the listener of this version cannot serve. Throws INVALID_INPUT. */
-export function checkAllocation({ legacyTls }: AllocationInput): void {
-  if (legacyTls === undefined || legacyTls === 'none') return
-  throw new AppError(
-    'INVALID_INPUT',
-    'legacyTls: only "none" is available in this version: visitors need TLS 1.2 or newer.',
-    {
-      errors: [{ field: 'legacyTls', detail: 'must be "none" in this version' }],
-    },
-  )
 }

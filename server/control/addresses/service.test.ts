@@ -141,9 +141,11 @@ test('what cannot be allocated says why', async () => {
   const noSite = await call('POST', `/${free}/allocate`, { siteId: free })
   expect(noSite).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } })
   for (const legacyTls of ['tls1.0', 'tls1.0-3des']) {
-    const legacy = await call('POST', `/${free}/allocate`, { siteId, legacyTls })
-    expect(legacy).toMatchObject({ status: 400, body: { errors: [{ field: 'legacyTls' }] } })
+    expect((await call('POST', `/${free}/allocate`, { siteId, legacyTls })).body).toMatchObject({ siteId, legacyTls })
+    expect((await call('POST', `/${free}/deallocate`)).body).toMatchObject({ siteId: null, legacyTls: 'none' })
   }
+  const unknown = await call('POST', `/${free}/allocate`, { siteId, legacyTls: 'ssl3' })
+  expect(unknown).toMatchObject({ status: 400, body: { code: 'INVALID_INPUT' } })
   expect((await call('POST', `/${free}/allocate?dryRun=true`, { siteId })).body).toMatchObject({ state: 'allocated' })
   expect((await call('GET', `/${free}`)).body).toMatchObject({ state: 'free', siteId: null })
 })

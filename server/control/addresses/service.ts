@@ -3,7 +3,7 @@ import { type Db, isForeignKeyViolation, isUniqueViolation, type Tx, write } fro
 import { AppError, notFound } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
 import { type Paged, paged, type WriteOptions } from '../schema.ts'
-import { checkAllocation, checkChange, newAddresses } from './address-rules.ts'
+import { checkChange, newAddresses } from './address-rules.ts'
 import { canonicalAddress } from './address-text.ts'
 import type { Address, AddressChangeInput, AddressListFilter, AllocationInput, NewAddressInput } from './schema.ts'
 import {
@@ -102,14 +102,18 @@ export function createAddressService({ db, machine }: AddressServiceDeps) {
     /** Gives a free dedicated address to a site. Of two at once, one gets ADDRESS_NOT_FREE. */
     async allocate(actor: Actor, id: string, input: AllocationInput, options: WriteOptions): Promise<Address> {
       requireAdmin(actor)
-      checkAllocation(input)
       return write(db, options, async (tx) => {
         const row = present(await findAddress(tx, id))
         const site = await findSiteForAddress(tx, input.siteId)
         if (site === null) throw notFound('site')
-        if (!(await takeAddress(tx, id, site.id))) throw notFree((await findAddress(tx, id)) ?? row)
+        if (!(await takeAddress(tx, id, site.id, input.legacyTls ?? 'none')))
+          throw notFree((await findAddress(tx, id)) ?? row)
         const taken = present(await findAddress(tx, id))
-        await addressEvent(tx, actor, taken, 'address.allocated', { siteId: site.id, siteName: site.name })
+        await addressEvent(tx, actor, taken, 'address.allocated', {
+          siteId: site.id,
+          siteName: site.name,
+          legacyTls: input.legacyTls ?? 'none',
+        })
         return view(actor, taken)
       })
     },

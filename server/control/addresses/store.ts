@@ -1,7 +1,7 @@
 import type { Db, Tx } from '../db.ts'
 import type { Prisma } from '../generated/client.ts'
 import { pageArguments } from '../schema.ts'
-import type { AddressListFilter } from './schema.ts'
+import type { AddressListFilter, AllocationInput } from './schema.ts'
 
 /** The only writer of the table `address`. */
 
@@ -9,6 +9,11 @@ const addressInclude = { site: { select: { tenantId: true, name: true } } } as c
 
 /** An address with the tenant of its site. */
 export type AddressRow = Prisma.AddressGetPayload<{ include: typeof addressInclude }>
+
+/** See `Allocation`. */
+type LegacyTls = NonNullable<AllocationInput['legacyTls']>
+
+const legacyRows = { none: 'none', 'tls1.0': 'tls1_0', 'tls1.0-3des': 'tls1_0_3des' } as const
 
 /** What may be said of a new address besides its text. */
 export type AddressFields = {
@@ -75,11 +80,11 @@ export function updateAddress(
   return tx.address.update({ where: { id }, data: change, include: addressInclude })
 }
 
-/** Gives a free dedicated address to a site, in one conditional statement: false when somebody was faster. */
-export async function takeAddress(tx: Tx, id: string, siteId: string): Promise<boolean> {
+/** Gives a free dedicated address to a site, with the old clients that it is for, in one conditional statement: false when somebody was faster. */
+export async function takeAddress(tx: Tx, id: string, siteId: string, legacyTls: LegacyTls): Promise<boolean> {
   const { count } = await tx.address.updateMany({
     where: { id, state: 'free', use: 'dedicated' },
-    data: { state: 'allocated', siteId },
+    data: { state: 'allocated', siteId, legacyTls: legacyRows[legacyTls] },
   })
   return count === 1
 }

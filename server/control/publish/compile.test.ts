@@ -18,6 +18,7 @@ const empty: Sources = {
   addresses: new Map(),
   primaryFingerprints: new Map(),
   challenges: new Map(),
+  settings: new Map(),
   ticketEpoch: 1,
 }
 const row = (siteId: string, isVerified: boolean, day: number, fingerprint: string | null = null): NameRow => ({
@@ -40,6 +41,26 @@ describe('a name', () => {
   ])('%s', (_, rows, record) => {
     expect(nameOf(rows)).toEqual(record)
   })
+})
+
+test('of the settings those go to the edges that are for them, the others stay', () => {
+  const settings = new Map<string, unknown>([
+    ['expiredCertificate', 'abort'],
+    ['supportContact', 'help@example.test'],
+  ])
+  const compile = (key: string): unknown => compileRecord({ kind: 'setting', key }, { ...empty, settings })
+  expect(compile('expiredCertificate')).toEqual({ value: 'abort' })
+  expect(compile('listenerLimits')).toBeNull()
+  expect(compile('supportContact')).toBeNull()
+})
+
+test('ticket secrets are published of this epoch and of the one before', () => {
+  const compile = (key: string): unknown => compileRecord({ kind: 'ticket-key', key }, { ...empty, ticketEpoch: 9 })
+  expect(['current', 'previous', 'other'].map(compile)).toEqual([
+    { epoch: 9, sealedSecret: '' },
+    { epoch: 8, sealedSecret: '' },
+    null,
+  ])
 })
 
 describe('an address', () => {

@@ -44,6 +44,8 @@ export type Sources = {
   /** By site: the certificate of its first name, for clients that say none. */
   readonly primaryFingerprints: ReadonlyMap<string, string>
   readonly challenges: ReadonlyMap<string, ChallengeRow>
+  /** Values of the settings that are stored; the others have the defaults of the edges. */
+  readonly settings: ReadonlyMap<string, unknown>
   readonly ticketEpoch: number
 }
 
@@ -51,7 +53,7 @@ export type Sources = {
 export type Change = RecordKey & { readonly payload: Payloads[RecordKind] | null }
 
 /** Settings that edges need; all others stay in the control plane. */
-const publishedSettings: ReadonlySet<string> = new Set()
+const publishedSettings: ReadonlySet<string> = new Set(['expiredCertificate', 'listenerLimits'])
 
 /** Length of an epoch: how long sessions are resumed with tickets of one secret. */
 const TICKET_EPOCH_MS = 12 * 60 * 60 * 1_000
@@ -80,7 +82,8 @@ export function compileRecord({ kind, key }: RecordKey, sources: Sources): Paylo
 type Compiler = (key: string, sources: Sources) => Payloads[RecordKind] | null
 
 const compilers: Record<RecordKind, Compiler> = {
-  setting: (key) => (publishedSettings.has(key) ? { value: null } : null),
+  setting: (key, { settings }) =>
+    publishedSettings.has(key) && settings.has(key) ? { value: settings.get(key) } : null,
   'ticket-key': (key, { ticketEpoch }) => {
     const age = ticketKeys.indexOf(key)
     return age < 0 ? null : { epoch: ticketEpoch - age, sealedSecret: '' }

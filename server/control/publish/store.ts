@@ -50,6 +50,7 @@ export async function loadSources(tx: Tx, keys: readonly RecordKey[], ticketEpoc
     addresses,
     primaryFingerprints: await loadPrimaryFingerprints(tx, siteIds),
     challenges: await loadChallenges(tx, of('challenge')),
+    settings: await loadSettings(tx, of('setting')),
     ticketEpoch,
   }
 }
@@ -124,6 +125,12 @@ async function loadPrimaryFingerprints(tx: Tx, siteIds: string[]): Promise<Map<s
       where h.site_id = any(${siteIds}::uuid[]) and h.ownership_state = 'verified'
       order by h.site_id, h.name like '*.%', h.created_at, h.id`
   return new Map(rows.map((row) => [row.siteId, row.fingerprint]))
+}
+
+async function loadSettings(tx: Tx, keys: string[]): Promise<Map<string, unknown>> {
+  if (keys.length === 0) return new Map()
+  const rows = await tx.setting.findMany({ where: { key: { in: keys } }, select: { key: true, value: true } })
+  return new Map(rows.map(({ key, value }) => [key, value]))
 }
 
 async function loadChallenges(tx: Tx, keys: string[]): Promise<Map<string, ChallengeRow>> {

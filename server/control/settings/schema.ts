@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { MAX_LISTENER_LIMIT } from '../../contract/listener-limits.ts'
 import { Nullable } from '../schema.ts'
 
 const Address = Type.Union([Type.String({ format: 'ipv4' }), Type.String({ format: 'ipv6' })])
@@ -23,8 +24,33 @@ export type ToldSettings = Static<typeof ToldSettings>
 /** What tenants are told. */
 export type PublicSettings = Static<typeof PublicSettings>
 
+const Limit = (description: string) => Type.Integer({ minimum: 1, maximum: MAX_LISTENER_LIMIT, description })
+
+/** See `ListenerLimits`. */
+const Limits = Type.Object(
+  {
+    addressConnections: Limit('Open connections of one client address (IPv6: of its /64).'),
+    addressHandshakesPerSecond: Limit('New handshakes of one client address a second, in the long run.'),
+    addressHandshakesBurst: Limit('New handshakes of one client address at once, after a rest.'),
+    siteConnections: Limit('Open connections of one site.'),
+    siteHandshakes: Limit('Handshakes of one site that have begun and are not done.'),
+    tenantConnections: Limit('Open connections of all sites of a tenant.'),
+    tenantHandshakes: Limit('Handshakes of all sites of a tenant that have begun and are not done.'),
+    exempt: Type.Array(Type.String({ minLength: 2, maxLength: 49 }), {
+      maxItems: 1_000,
+      description: 'CIDRs of clients to whom the limits by address do not apply.',
+    }),
+  },
+  { additionalProperties: false, description: 'How many connections each listener worker holds, and for whom.' },
+)
+
 /** All settings that are kept in the database. */
-export const PlatformSettings = Type.Interface([PublicSettings], {})
+export const PlatformSettings = Type.Interface([PublicSettings], {
+  expiredCertificate: Type.Union([Type.Literal('serve'), Type.Literal('abort')], {
+    description: 'What visitors of a site get that has none but expired certificates: it, or no connection.',
+  }),
+  listenerLimits: Limits,
+})
 
 /** All settings that are kept in the database. */
 export type PlatformSettings = Static<typeof PlatformSettings>

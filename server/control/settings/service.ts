@@ -1,5 +1,7 @@
+import { CidrError, parseCidr } from '../../contract/reach.ts'
 import { type Actor, actorName, requireAdmin, requireUser } from '../auth/access.ts'
 import { type Db, write } from '../db.ts'
+import { AppError } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
 import type { WriteOptions } from '../schema.ts'
 import type { PlatformSettings, SettingsChange, ToldSettings } from './schema.ts'
@@ -16,6 +18,18 @@ export type SettingsService = {
 /** HTTPS without a port in its URL. */
 const USUAL_PORT = 443
 
+function checkCidrs(cidrs: readonly string[]): void {
+  try {
+    for (const cidr of cidrs) parseCidr(cidr)
+  } catch (error) {
+    if (!(error instanceof CidrError)) throw error
+    throw new AppError('INVALID_INPUT', `listenerLimits.exempt: ${error.message}.`, {
+      errors: [{ field: 'listenerLimits.exempt', detail: error.message }],
+      cause: error,
+    })
+  }
+}
+
 /** Makes the service; `httpsPort` tells where the edges answer, null while none was heard. */
 export function createSettingsService(db: Db, httpsPort: () => Promise<number | null>): SettingsService {
   return {
@@ -30,6 +44,7 @@ export function createSettingsService(db: Db, httpsPort: () => Promise<number | 
     },
     async change(actor, input, options) {
       requireAdmin(actor)
+      checkCidrs(input.listenerLimits?.exempt ?? [])
       return write(db, options, async (tx) => {
         for (const [key, value] of Object.entries(input)) await upsertSetting(tx, key, value)
         await recordEvent(tx, {

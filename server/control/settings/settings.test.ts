@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { defaultListenerLimits } from '../../contract/listener-limits.ts'
 import { type ApiRig, createApiRig } from '../../test/api.ts'
 import { platformRoutes } from '../../test/platform-routes.ts'
+import { seedInstallation } from '../../test/publish-rig.ts'
+import { publishBatch } from '../publish/sequence.ts'
 import { readPlatformSettings } from './store.ts'
 
 describe('settings', () => {
@@ -30,8 +33,25 @@ describe('settings', () => {
     [{ publicAddresses: '192.0.2.1' }],
     [{ cnameTarget: 'with space' }],
     [{ unknown: 1 }],
+    [{ expiredCertificate: 'hide' }],
+    [{ listenerLimits: { ...defaultListenerLimits, siteConnections: 0 } }],
+    [{ listenerLimits: { ...defaultListenerLimits, exempt: ['10.0.0.0/99'] } }],
+    [{ listenerLimits: { siteConnections: 5 } }],
   ])('refuse %j', async (payload) => {
     expect((await change(payload)).json().code).toBe('INVALID_INPUT')
+  })
+
+  test('for the edges are published', async () => {
+    const limits = { ...defaultListenerLimits, siteConnections: 77, exempt: ['10.0.0.0/8'] }
+    const changed = await change({ expiredCertificate: 'abort', listenerLimits: limits })
+    expect(changed.json()).toMatchObject({ expiredCertificate: 'abort', listenerLimits: limits })
+    await seedInstallation(rig.db)
+    await publishBatch(rig.db, Date.now())
+    const rows = await rig.db.feedRecord.findMany({ where: { kind: 'setting' }, orderBy: { key: 'asc' } })
+    expect(rows.map(({ key, payload }) => [key, payload])).toEqual([
+      ['expiredCertificate', { value: 'abort' }],
+      ['listenerLimits', { value: limits }],
+    ])
   })
 
   test('a stored value that does not fit has its default', async () => {

@@ -1,9 +1,16 @@
 import { Value } from 'typebox/value'
+import { defaultListenerLimits } from '../../contract/listener-limits.ts'
 import type { Db, Tx } from '../db.ts'
 import type { Prisma } from '../generated/client.ts'
 import { PlatformSettings } from './schema.ts'
 
-const defaults: PlatformSettings = { publicAddresses: [], cnameTarget: null, supportContact: null }
+const defaults: PlatformSettings = {
+  publicAddresses: [],
+  cnameTarget: null,
+  supportContact: null,
+  expiredCertificate: 'serve',
+  listenerLimits: { ...defaultListenerLimits, exempt: [...defaultListenerLimits.exempt] },
+}
 
 /** All settings; what is not stored, or stored by another version in a way that does not fit, has its default. */
 export async function readPlatformSettings(db: Db | Tx): Promise<PlatformSettings> {

@@ -22,7 +22,8 @@ export function answerChallenge(exchange: Exchange, records: RecordCache, host: 
   const token = path.slice(ACME.length)
   const challenge = TOKEN.test(token) ? records.get('challenge', http01Key(token)) : null
   const isAsked = exchange.method === 'GET' || exchange.method === 'HEAD'
-  if (challenge === null || challenge.name !== host || !isAsked) sendErrorPage(exchange, 404)
+  const isOurs = challenge !== null && 'keyAuthorization' in challenge && challenge.name === host
+  if (!isOurs || !isAsked) sendErrorPage(exchange, 404)
   else send(exchange, 200, challengeFields, Buffer.from(challenge.keyAuthorization))
   return true
 }
