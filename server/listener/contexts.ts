@@ -1,6 +1,7 @@
 import type { SecureContext } from 'node:tls'
 import type { RecordKind } from '../contract/records.ts'
 import type { SealKeyPair } from '../contract/sealing.ts'
+import { buildChallengeContext, hasChallenge } from './challenge-context.ts'
 import { type BuildDeps, buildContext, type ExpiredPolicy } from './context-build.ts'
 import { createContextCache } from './context-cache.ts'
 import type { EdgeReader } from './edge-store.ts'
@@ -47,6 +48,8 @@ export type Contexts = {
    * was built in this turn of the event loop; ask again from `wait`.
    */
   of(request: ContextRequest): SecureContext | null | 'later'
+  /** The context of the tls-alpn-01 challenge of a name; it is not kept. Null: there is none. `later` as above. */
+  ofChallenge(name: string): SecureContext | null | 'later'
   /** Calls `again` in a later turn, in the order of the calls. */
   wait(again: () => void): void
   /** Drops what was built from these records, negative answers included. */
@@ -107,6 +110,10 @@ export function createContexts(deps: ContextsDeps): Contexts {
       )
       cache.set(key, { ...built, certificates, secretId })
       return built.context
+    },
+    ofChallenge(name) {
+      if (!hasChallenge(reader, name)) return null
+      return turns.take() ? buildChallengeContext({ reader, keyPair, warn }, name) : 'later'
     },
     wait: turns.wait,
     invalidate(keys) {

@@ -1,23 +1,24 @@
 import type { Socket } from 'node:net'
-import { type SecureContext, TLSSocket } from 'node:tls'
 import { unmapped } from '../contract/reach.ts'
-import { clearTextAnswer } from './clear-text.ts'
-import { MAX_PEEK_BYTES, type Peeked, parseClientHello } from './client-hello.ts'
+import type { RecordKind } from '../contract/records.ts'
+import { createAdmission, type Place } from './admission.ts'
 import type { Contexts } from './contexts.ts'
-import type { Deadline, Deadlines } from './deadlines.ts'
+import type { Deadlines } from './deadlines.ts'
+import { createDoorRecords } from './door-records.ts'
 import type { EdgeReader } from './edge-store.ts'
-import type { ClientHello } from './hello-body.ts'
-import { plainConnection, secureConnection } from './http/connection.ts'
+import { type FirstBytes, judgeFirstBytes } from './first-bytes.ts'
+import { createHandshakes } from './handshake.ts'
+import { plainConnection } from './http/connection.ts'
 import type { HttpServers } from './http/servers.ts'
+import { peekAt, type Wait } from './peek.ts'
+import { type Announced, parseProxyHeader } from './proxy-protocol.ts'
+import { createRefusals, type RefusalReason } from './refusals.ts'
 import { alertRecord, type TlsAlert, tlsAlert } from './tls-alert.ts'
-import { findVhost } from './vhost.ts'
+import type { Visitor } from './visitor.ts'
 
-/** From accept to the last byte of the ClientHello; bytes that trickle in do not extend it. */
+/** From accept to the last byte of the ClientHello, a PROXY header included; bytes that trickle in do not extend it. */
 const HELLO_MS = 5_000
-/** From the ClientHello to the end of the handshake. */
-const HANDSHAKE_MS = 10_000
-/** `h2` and `http/1.1` as they are on the wire (RFC 7301): encoded once, not per connection. */
-const ALPN = Buffer.from('\x02h2\x08http/1.1', 'latin1')
+const nothing = Buffer.alloc(0)
 
 /** What the door of a worker needs. */
 export type FrontDoorDeps = {
@@ -25,8 +26,12 @@ export type FrontDoorDeps = {
   readonly contexts: Contexts
   readonly servers: Pick<HttpServers, 'accept' | 'acceptPlain'>
   readonly deadlines: Deadlines
-  /** Connections above this are closed at once: running out of descriptors makes Bun spin. */
+  /** Connections above this are closed at once. */
   readonly maxConnections: number
+  /** Whether descriptors are left: running out of them makes Bun spin. */
+  readonly hasRoom: () => boolean
+  /** Whether an address is a load balancer that says by the PROXY protocol for whom it connects. */
+  readonly isProxy: (address: string) => boolean
   /** Told of what should not happen: records that cannot be read. The connection was refused. */
   readonly report: (error: Error) => void
 }
@@ -37,144 +42,126 @@ export type FrontDoor = {
   admit(socket: Socket): void
   /** Of the plain ports. */
   admitPlain(socket: Socket): void
+  /** Drops what it remembers of these records, negative answers included. */
+  invalidate(keys: readonly { kind: RecordKind; key: string }[]): void
   /** All connections from accept to close, those of the HTTP side included; the rest since the start. */
-  counters(): { connections: number; handshakes: number; refused: number }
+  counters(): {
+    connections: number
+    handshakes: number
+    refused: number
+    refusedBy: Readonly<Record<RefusalReason, number>>
+  }
 }
-
-/** A connection whose first bytes are being read. */
-type Arrival = {
-  readonly socket: Socket
-  readonly deadline: Deadline
-  chunks: Buffer[]
-  total: number
-  atLeast: number
-}
-
-type Verdict =
-  | Extract<Peeked, { kind: 'hello' | 'bad' }>
-  | { readonly kind: 'wait'; readonly atLeast: number }
-  | { readonly kind: 'clear-text'; readonly words: string }
 
 /** Makes the door. Nothing that a client sends makes its methods throw. */
 export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
-  const { reader, contexts, servers, deadlines } = deps
+  const { servers, deadlines } = deps
   const open = new Set<Socket>()
-  let handshakes = 0
-  let refused = 0
+  const records = createDoorRecords(deps.reader)
+  const refusals = createRefusals()
+  const admission = createAdmission(records.limits)
+  const counted = new WeakSet<Socket>()
+  /** Each connection counts once, by what ended it first. */
+  const refuse = (socket: Socket, reason: RefusalReason, alert: TlsAlert | null = null): void => {
+    if (!counted.has(socket)) refusals.count(reason)
+    counted.add(socket)
+    if (alert === null) socket.destroy()
+    else closeWith(socket, alertRecord(alert))
+  }
+  const failed = (socket: Socket) => (error: Error) => {
+    refuse(socket, 'internal', tlsAlert.internalError)
+    deps.report(error)
+  }
+  const handshakes = createHandshakes({ ...deps, records, admission, refuse, failed })
 
-  const enter = (socket: Socket): boolean => {
+  const take = (socket: Socket): boolean => {
     socket.on('error', () => socket.destroy())
-    if (open.size >= deps.maxConnections) {
-      socket.destroy()
+    if (open.size >= deps.maxConnections || !deps.hasRoom()) {
+      refuse(socket, 'full')
       return false
     }
     open.add(socket)
     socket.once('close', () => open.delete(socket))
     return true
   }
-  const refuse = (socket: Socket, alert: TlsAlert | null): void => {
-    refused += 1
-    if (alert === null) socket.destroy()
-    else closeWith(socket, alertRecord(alert))
+  /** A place for the client's address until the connection ends; false when it was refused. */
+  const place = (socket: Socket, address: string): boolean => {
+    const taken: Place | null = admission.enter(address)
+    if (taken === null) refuse(socket, 'limit')
+    else socket.once('close', taken.leave)
+    return taken !== null
   }
-  const welcome = (arrival: Arrival, hello: ClientHello, first: Buffer): void => {
-    const { socket, deadline } = arrival
-    const localAddress = (): string => unmapped(socket.localAddress ?? '')
-    const vhost = findVhost(reader, hello.serverName, localAddress)
-    const context = vhost === null ? null : contexts.of({ ...vhost, ticketNames: hello.ticketNames })
-    if (context === 'later') {
-      contexts.wait(() => {
-        if (!socket.destroyed) guarded(socket, () => welcome(arrival, hello, first))
-      })
+  /** Finds out who the client is, then calls `enter` with what came behind the PROXY header, if there is one. */
+  const identify = (socket: Socket, enter: (visitor: Visitor, begun: Buffer) => void): void => {
+    const peer = unmapped(socket.remoteAddress ?? '')
+    const deadline = deadlines.arm(HELLO_MS, () => refuse(socket, 'timeout'))
+    socket.once('close', () => deadline.clear())
+    const meet = (announced: Announced | null, begun: Buffer): void => {
+      const visitor: Visitor = {
+        socket,
+        deadline,
+        announced,
+        remoteAddress: announced?.remoteAddress ?? peer,
+        localAddress: () => announced?.localAddress ?? unmapped(socket.localAddress ?? ''),
+      }
+      if (place(socket, visitor.remoteAddress)) enter(visitor, begun)
+    }
+    if (!deps.isProxy(peer)) {
+      meet(null, nothing)
       return
     }
-    if (vhost === null || context === null) {
-      refuse(socket, tlsAlert.unrecognizedName)
-      return
-    }
-    deadline.rearm(HANDSHAKE_MS)
-    const secure = wrap(socket, context, first)
-    secure.once('close', () => deadline.clear())
-    secure.once('secure', () => {
-      deadline.clear()
-      handshakes += 1
-      // The HTTP/2 server waits for this flag, which only tls.Server would clear.
-      ;(secure as TLSSocket & { secureConnecting: boolean }).secureConnecting = false
-      servers.accept(secure, secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1', secureConnection(socket, secure, vhost))
+    peekAt(socket, {
+      begun: nothing,
+      judge: (first): Wait | Exclude<ReturnType<typeof parseProxyHeader>, { kind: 'need-more' }> => {
+        const header = parseProxyHeader(first)
+        return header.kind === 'need-more' ? { kind: 'wait', atLeast: header.atLeast } : header
+      },
+      done: (first, header) => {
+        if (header.kind === 'bad') refuse(socket, 'proxyHeader')
+        else meet(header.announced, first.subarray(header.length))
+      },
+      failed: failed(socket),
     })
   }
-  const guarded = (socket: Socket, work: () => void): void => {
-    try {
-      work()
-    } catch (error) {
-      refuse(socket, tlsAlert.internalError)
-      deps.report(error as Error)
+  const act = (visitor: Visitor, first: Buffer, verdict: FirstBytes): void => {
+    const { socket } = visitor
+    if (verdict.kind === 'hello' || verdict.kind === 'sslv2') {
+      handshakes.begin(visitor, first, verdict.kind === 'hello' ? verdict.hello : null)
+    } else if (verdict.kind === 'bad') refuse(socket, 'badHello', verdict.alert)
+    else {
+      refusals.count('clearText')
+      closeWith(socket, verdict.words)
     }
-  }
-  const act = (arrival: Arrival, first: Buffer, verdict: Exclude<Verdict, { kind: 'wait' }>): void => {
-    if (verdict.kind === 'hello') welcome(arrival, verdict.hello, first)
-    else if (verdict.kind === 'bad') refuse(arrival.socket, verdict.alert)
-    else closeWith(arrival.socket, verdict.words)
   }
   return {
     admit(socket) {
-      if (!enter(socket)) return
-      const deadline = deadlines.arm(HELLO_MS, () => socket.destroy())
-      const arrival: Arrival = { socket, deadline, chunks: [], total: 0, atLeast: 1 }
-      socket.once('close', () => deadline.clear())
-      const peek = (chunk: Buffer): void => {
-        arrival.chunks.push(chunk)
-        arrival.total += chunk.length
-        if (arrival.total < arrival.atLeast) return
-        const first = Buffer.concat(arrival.chunks)
-        arrival.chunks = [first]
-        try {
-          const verdict = judge(first, reader, socket.localPort ?? 443)
-          arrival.atLeast = verdict.kind === 'wait' ? verdict.atLeast : 0
-          if (verdict.kind === 'wait') return
-          socket.removeListener('data', peek)
-          socket.pause()
-          act(arrival, first, verdict)
-        } catch (error) {
-          socket.removeListener('data', peek)
-          refuse(socket, tlsAlert.internalError)
-          deps.report(error as Error)
-        }
-      }
-      socket.on('data', peek)
+      if (!take(socket)) return
+      identify(socket, (visitor, begun) =>
+        peekAt(socket, {
+          begun,
+          judge: (first) => judgeFirstBytes(first, records, socket.localPort ?? 443),
+          done: (first, verdict) => act(visitor, first, verdict),
+          failed: failed(socket),
+        }),
+      )
     },
     admitPlain(socket) {
-      if (enter(socket)) servers.acceptPlain(socket, plainConnection(socket))
+      if (!take(socket)) return
+      identify(socket, ({ announced, deadline }, begun) => {
+        deadline.clear()
+        if (begun.length > 0) socket.unshift(begun)
+        servers.acceptPlain(socket, plainConnection(socket, announced))
+        if (announced !== null || begun.length > 0) socket.resume()
+      })
     },
-    counters: () => ({ connections: open.size, handshakes, refused }),
+    invalidate: (keys) => records.drop(keys),
+    counters: () => ({
+      connections: open.size,
+      handshakes: handshakes.done,
+      refused: refusals.total,
+      refusedBy: refusals.byReason,
+    }),
   }
-}
-
-/** What the first bytes of a connection lead to. `wait`: nothing yet. */
-function judge(first: Buffer, reader: Pick<EdgeReader, 'get'>, port: number): Verdict {
-  const peeked = parseClientHello(first)
-  if (peeked.kind === 'need-more') {
-    const isTooMuch = first.length > MAX_PEEK_BYTES
-    return isTooMuch ? { kind: 'bad', alert: tlsAlert.decodeError } : { kind: 'wait', atLeast: peeked.atLeast }
-  }
-  if (peeked.kind === 'sslv2') return { kind: 'bad', alert: null }
-  if (peeked.kind !== 'plain-http') return peeked
-  const words = clearTextAnswer(first, reader, port)
-  return words === null ? { kind: 'wait', atLeast: first.length + 1 } : { kind: 'clear-text', words }
-}
-
-/**
- * Begins TLS on a socket whose first bytes were read. In the same tick as the choice of the context:
- * a socket that died meanwhile, or an evicted context, would throw outside of any handler.
- */
-function wrap(socket: Socket, context: SecureContext, first: Buffer): TLSSocket {
-  socket.unshift(first)
-  const secure = new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: ALPN })
-  secure.on('error', () => {
-    secure.destroy()
-    socket.destroy()
-  })
-  return secure
 }
 
 /** Sends the last words and closes; what the client still sends is not read. */

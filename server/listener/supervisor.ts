@@ -125,6 +125,7 @@ function startMessage(
     https,
     http,
     outboundAllow: settings.outboundAllow,
+    proxyProtocolFrom: settings.proxyProtocolFrom,
     logLevel: settings.logLevel,
   }
 }

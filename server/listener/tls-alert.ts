@@ -7,6 +7,7 @@ export const tlsAlert = {
   protocolVersion: 70,
   internalError: 80,
   unrecognizedName: 112,
+  noApplicationProtocol: 120,
 } as const
 
 /** One of the codes of `tlsAlert`. */

@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto'
 import type { SecureContextOptions } from 'node:tls'
 import type { ClientHello } from './hello-body.ts'
 import { hasTripleDes, legacyCipherList } from './runtime.ts'
@@ -25,11 +26,16 @@ const oldNames = [
 ] as const
 const TLS_1_2 = 0x0303
 
-const common = { honorCipherOrder: true, ecdhCurve: 'X25519MLKEM768:X25519:P-256' } as const
+const common = {
+  honorCipherOrder: true,
+  ecdhCurve: 'X25519MLKEM768:X25519:P-256',
+  // BoringSSL knows no renegotiation by clients, and neither library compression.
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION ?? 0,
+} as const
 
 /**
- * The options of `createSecureContext` that a profile means. RC4 and export suites are in none; neither runtime
- * has TLS compression, and neither lets a client renegotiate in TLS 1.3 or with BoringSSL.
+ * The options of `createSecureContext` that a profile means. RC4 and export suites are in none, nobody may
+ * renegotiate, and there is no compression.
  */
 export function tlsOptionsOf(profile: TlsProfile): SecureContextOptions {
   if (profile === 'modern') return { ...common, minVersion: 'TLSv1.2', ciphers: modernNames.join(':') }

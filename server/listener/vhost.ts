@@ -51,8 +51,8 @@ function byName(reader: Pick<EdgeReader, 'get'>, serverName: string): Vhost | nu
   return { siteId: record.siteId, certificates: record.certificates, serverName }
 }
 
-/** Null: counts as no name. Undefined: can be nobody's name. */
-function servedForm(rawName: string): string | null | undefined {
+/** The form in which a server name counts. Null: it counts as no name. Undefined: it can be nobody's name. */
+export function servedForm(rawName: string): string | null | undefined {
   const lower = rawName.toLowerCase()
   const name = lower.endsWith('.') ? lower.slice(0, -1) : lower
   if (isAddressLiteral(name)) return null

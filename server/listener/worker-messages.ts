@@ -23,6 +23,8 @@ export type StartMessage = {
   readonly https: readonly Bind[]
   readonly http: readonly Bind[]
   readonly outboundAllow: readonly string[]
+  /** CIDRs of load balancers that say by the PROXY protocol for whom they connect; default none. */
+  readonly proxyProtocolFrom?: readonly string[]
   readonly logLevel: LogLevel
 }
 

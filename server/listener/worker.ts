@@ -1,8 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { createReach } from '../contract/reach.ts'
+import { addressMatcher } from './admission.ts'
 import { createContexts } from './contexts.ts'
 import { createDeadlines } from './deadlines.ts'
+import { descriptorLimit, hasDescriptors } from './descriptors.ts'
 import { openEdgeReader } from './edge-store.ts'
 import { createFrontDoor, type FrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
@@ -19,9 +21,11 @@ import { type Bind, lineReader, type StartMessage, type WorkerCommand, type Work
 /** Entry of a worker: it reads its start message and commands on standard input, and reports on standard output. */
 
 /** More connections than this are not held by one worker, whatever the limit of descriptors is. */
-const MAX_CONNECTIONS = 9_000
-/** Descriptors that are no connections: listeners, records, blobs, upstreams of proxied requests. */
+const MAX_CONNECTIONS = 50_000
+/** Descriptors that are no connections: listeners, records, blobs. */
 const RESERVED_DESCRIPTORS = 200
+/** Of the others this share may be connections; upstreams of proxied requests have the rest. */
+const CONNECTION_SHARE = 0.8
 const BACKLOG = 4_096
 const STATUS_EVERY_MS = 1_000
 /** How often a worker whose supervisor was killed looks whether a successor has taken over. */
@@ -107,18 +111,22 @@ async function run(message: StartMessage): Promise<void> {
     panelHop: createPanelHop({ reader, keyPair }),
     report: (error) => workerLog('error', 'a request failed', { err: String((error as Error)?.stack ?? error) }),
   })
+  const files = descriptorLimit()
   const door = createFrontDoor({
     reader,
     contexts,
     servers,
     deadlines,
-    maxConnections: connectionLimit(),
+    maxConnections: connectionLimit(files),
+    hasRoom: () => hasDescriptors(files),
+    isProxy: addressMatcher(message.proxyProtocolFrom ?? []),
     report: (error) => workerLog('error', 'a connection could not be judged', { err: error.message }),
   })
   const listeners: Server[] = []
   worker = {
     invalidate(keys) {
       contexts.invalidate(keys)
+      door.invalidate(keys)
       servers.invalidate(keys)
       observer.invalidate(keys)
     },
@@ -167,8 +175,7 @@ function listen(bind: Bind, admit: (socket: Socket) => void): Promise<Server> {
   return promise
 }
 
-/** Well under the limit of open files of this process: half for connections, half for their upstreams and files. */
-function connectionLimit(): number {
-  const files = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 1_024)
-  return Math.max(50, Math.min(MAX_CONNECTIONS, Math.floor((files - RESERVED_DESCRIPTORS) / 2)))
+/** Connections that one worker holds, by how many files it may have open: 15,840 of 20,000. */
+function connectionLimit(files: number): number {
+  return Math.max(50, Math.min(MAX_CONNECTIONS, Math.floor((files - RESERVED_DESCRIPTORS) * CONNECTION_SHARE)))
 }

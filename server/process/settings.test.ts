@@ -25,6 +25,7 @@ test('values are read, empty ones count as unset', () => {
     NAMEPLATE_ACME_TERMS_AGREED: 'true',
     NAMEPLATE_DNS_SERVERS: '127.0.0.1:5353,9.9.9.9,[::1]:53',
     NAMEPLATE_OUTBOUND_ALLOW: '10.0.0.0/8,127.0.0.1',
+    NAMEPLATE_PROXY_PROTOCOL_FROM: '192.0.2.0/24',
     NAMEPLATE_USER: '',
   })
   expect(settings.httpsListen).toEqual([
@@ -50,6 +51,7 @@ test.each([
   ['NAMEPLATE_ACME_DIRECTORY', 'http://ca.example/dir', /an https URL/],
   ['NAMEPLATE_ACME_TERMS_AGREED', 'yes', /true or false/],
   ['NAMEPLATE_OUTBOUND_ALLOW', '10.0.0.0/99', /CIDRs/],
+  ['NAMEPLATE_PROXY_PROTOCOL_FROM', 'everywhere', /CIDRs/],
   ['NAMEPLATE_DNS_SERVERS', 'resolver', /NAMEPLATE_DNS_SERVERS/],
   ['NAMEPLATE_LINK_SOCKET', `/${'x'.repeat(120)}`, /at most 100 bytes/],
   ['NAMEPLATE_HTTP_LISTENN', ':80', /NAMEPLATE_HTTP_LISTENN: there is no such setting/],

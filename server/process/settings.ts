@@ -40,6 +40,8 @@ export type Settings = {
   readonly acmeProfile: string | null
   readonly dnsServers: readonly string[] | null
   readonly outboundAllow: readonly string[]
+  /** Load balancers from which the PROXY protocol is required; from elsewhere it is refused. */
+  readonly proxyProtocolFrom: readonly string[]
   /** The Unix socket between the planes; null: in the data directory, or in the temporary one when that path is too long. */
   readonly linkSocket: string | null
   /** Group that may use the socket besides its owner (mode 0660); null: owner alone (0600). */
@@ -97,6 +99,7 @@ export function readSettings(env: Environment): Settings {
     acmeProfile: get('NAMEPLATE_ACME_PROFILE', 'a text', text),
     dnsServers: get('NAMEPLATE_DNS_SERVERS', 'comma-separated address:port as in 192.0.2.53:53', dnsServers),
     outboundAllow: get('NAMEPLATE_OUTBOUND_ALLOW', 'comma-separated CIDRs as in 10.0.0.0/8', cidrs) ?? [],
+    proxyProtocolFrom: get('NAMEPLATE_PROXY_PROTOCOL_FROM', 'comma-separated CIDRs as in 10.0.0.0/8', cidrs) ?? [],
     linkSocket: get('NAMEPLATE_LINK_SOCKET', 'a path of at most 100 bytes', shortPath),
     linkGroup: get('NAMEPLATE_LINK_GROUP', 'a group name', text),
   }

@@ -41,6 +41,7 @@ export type RigOptions = {
   readonly outboundAllow?: readonly string[]
   /** A data directory that is there already, with what its edge's store holds; it stays when the rig is closed. */
   readonly dataDir?: string
+  readonly proxyProtocolFrom?: readonly string[]
 }
 
 /** Real workers on an edge store that the test fills itself: no control plane. */
@@ -96,6 +97,7 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     https,
     http,
     outboundAllow: options.outboundAllow ?? [],
+    proxyProtocolFrom: options.proxyProtocolFrom ?? [],
     logLevel,
   }
   const log = createLog('rig', logLevel)
@@ -170,7 +172,7 @@ export function addressRecord(
   address: string,
   siteId: string | null,
   ...certificates: readonly TestCertificate[]
-): RigRecord {
+): RigRecord & { readonly kind: 'address' } {
   const fingerprints = certificates.map((certificate) => certificate.fingerprint)
   return { kind: 'address', key: address, payload: { siteId, certificates: fingerprints, legacyTls: 'none' } }
 }

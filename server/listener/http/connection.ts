@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { unmapped } from '../../contract/reach.ts'
+import type { Announced } from '../proxy-protocol.ts'
 
 /** What the TLS side knows of a connection when it hands it over. Addresses without `::ffff:`. */
 export type Connection = {
@@ -31,8 +32,8 @@ export type TlsFacts = {
 }
 
 /** The connection of a socket of the plain port. */
-export function plainConnection(socket: Socket): Connection {
-  return { siteId: null, serverName: null, isSecure: false, ...endsOf(socket), tls: () => null }
+export function plainConnection(socket: Socket, announced: Announced | null = null): Connection {
+  return { siteId: null, serverName: null, isSecure: false, ...endsOf(socket, announced), tls: () => null }
 }
 
 /** The connection behind a finished handshake: `socket` is the accepted one, `secure` the TLS socket over it. */
@@ -40,6 +41,7 @@ export function secureConnection(
   socket: Socket,
   secure: TLSSocket,
   vhost: { readonly siteId: string; readonly serverName: string | null },
+  announced: Announced | null = null,
 ): Connection {
   const { siteId, serverName } = vhost
   let facts: TlsFacts | null = null
@@ -47,13 +49,17 @@ export function secureConnection(
     facts ??= factsOf(secure)
     return facts
   }
-  return { siteId, serverName, isSecure: true, ...endsOf(socket), tls }
+  return { siteId, serverName, isSecure: true, ...endsOf(socket, announced), tls }
 }
 
-function endsOf(socket: Socket): Pick<Connection, 'remoteAddress' | 'localAddress' | 'acceptedAtMs'> {
+/** `announced`: what a load balancer has said by the PROXY protocol counts in place of the socket's own ends. */
+function endsOf(
+  socket: Socket,
+  announced: Announced | null,
+): Pick<Connection, 'remoteAddress' | 'localAddress' | 'acceptedAtMs'> {
   return {
-    remoteAddress: unmapped(socket.remoteAddress ?? ''),
-    localAddress: unmapped(socket.localAddress ?? ''),
+    remoteAddress: announced?.remoteAddress ?? unmapped(socket.remoteAddress ?? ''),
+    localAddress: announced?.localAddress ?? unmapped(socket.localAddress ?? ''),
     acceptedAtMs: Date.now(),
   }
 }

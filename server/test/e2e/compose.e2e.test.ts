@@ -23,6 +23,7 @@ const values: Readonly<Record<string, string>> = {
   NAMEPLATE_LOG_LEVEL: 'debug',
   NAMEPLATE_DNS_SERVERS: '192.0.2.53:53',
   NAMEPLATE_OUTBOUND_ALLOW: '10.0.0.0/8',
+  NAMEPLATE_PROXY_PROTOCOL_FROM: '192.0.2.0/24',
   NAMEPLATE_ADMIN_EMAIL: 'admin@example.net',
   NAMEPLATE_ADMIN_PASSWORD: 'pass "word" with \\ and #',
   NAMEPLATE_ACME_DIRECTORY: 'https://ca.example.net/directory?a=1',

@@ -1,0 +1,129 @@
+import { describe, expect, test } from 'vitest'
+import { defaultListenerLimits, type ListenerLimits, listenerLimits } from '../contract/listener-limits.ts'
+import { clientNetwork, createAdmission, type Place } from './admission.ts'
+
+function admissionOf(limits: Partial<ListenerLimits>) {
+  let now = 0
+  let present: ListenerLimits = { ...defaultListenerLimits, ...limits }
+  const admission = createAdmission(
+    () => present,
+    () => now,
+  )
+  return {
+    admission,
+    pass: (ms: number) => {
+      now += ms
+    },
+    change: (more: Partial<ListenerLimits>) => {
+      present = { ...present, ...more }
+    },
+  }
+}
+
+describe('a client address', () => {
+  test('has so many connections and no more, until one ends', () => {
+    const { admission, change } = admissionOf({ addressConnections: 2 })
+    const first = admission.enter('192.0.2.1')
+    expect(first).not.toBeNull()
+    expect(admission.enter('192.0.2.1')).not.toBeNull()
+    expect(admission.enter('192.0.2.1')).toBeNull()
+    expect(admission.enter('192.0.2.2')).not.toBeNull()
+    first?.leave()
+    first?.leave()
+    expect(admission.enter('192.0.2.1')).not.toBeNull()
+    expect(admission.enter('192.0.2.1')).toBeNull()
+    change({ addressConnections: 3 })
+    expect(admission.enter('192.0.2.1')).not.toBeNull()
+  })
+
+  test('of IPv6 is its /64', () => {
+    const { admission } = admissionOf({ addressConnections: 1 })
+    expect(admission.enter('2001:db8:1:2::1')).not.toBeNull()
+    expect(admission.enter('2001:db8:1:2:ffff::9')).toBeNull()
+    expect(admission.enter('2001:db8:1:3::1')).not.toBeNull()
+    expect(clientNetwork('2001:db8::1')).toBe('2001:db8:0:0::/64')
+    expect(clientNetwork('::1')).toBe('0:0:0:0::/64')
+    expect(clientNetwork('fe80::1%eth0')).toBe('fe80:0:0:0::/64')
+    expect(clientNetwork('192.0.2.1')).toBe('192.0.2.1')
+  })
+
+  test('makes handshakes at its rate after a burst, also with connections that come and go', () => {
+    const { admission, pass } = admissionOf({ addressHandshakesPerSecond: 10, addressHandshakesBurst: 5 })
+    const tries = (count: number): number => {
+      let done = 0
+      for (let i = 0; i < count; i += 1) {
+        const place = admission.enter('192.0.2.1')
+        if (admission.mayHandshake('192.0.2.1')) done += 1
+        place?.leave()
+      }
+      return done
+    }
+    expect(tries(20)).toBe(5)
+    pass(300)
+    expect(tries(20)).toBe(3)
+    pass(60_000)
+    expect(tries(20)).toBe(5)
+  })
+
+  test('that is exempt has no limit, and what is no CIDR exempts nobody', () => {
+    const { admission, change } = admissionOf({ addressConnections: 1, addressHandshakesBurst: 1 })
+    for (let i = 0; i < 9; i += 1) expect(admission.enter('127.0.0.1')).not.toBeNull()
+    change({ exempt: ['nonsense', '10.0.0.0/8', '2001:db8::/32'] })
+    for (const address of ['10.1.2.3', '2001:db8::5']) {
+      expect([admission.enter(address), admission.enter(address)]).not.toContain(null)
+    }
+    expect(admission.enter('127.0.0.1')).not.toBeNull()
+    expect(admission.enter('127.0.0.1')).toBeNull()
+  })
+})
+
+describe('a site', () => {
+  test('and a tenant have so many connections and waiting handshakes, and their neighbours their own', () => {
+    const { admission } = admissionOf({
+      siteConnections: 3,
+      siteHandshakes: 2,
+      tenantConnections: 4,
+      tenantHandshakes: 9,
+    })
+    const first = admission.enterSite('a', 't', null)
+    const second = admission.enterSite('a', 't', null)
+    expect(admission.enterSite('a', 't', null)).toBeNull()
+    first?.settle()
+    expect(admission.enterSite('a', 't', null)).not.toBeNull()
+    second?.settle()
+    expect(admission.enterSite('a', 't', null)).toBeNull()
+    const sibling = admission.enterSite('b', 't', null)
+    expect(sibling).not.toBeNull()
+    expect(admission.enterSite('b', 't', null)).toBeNull()
+    expect(admission.enterSite('c', 'other', null)).not.toBeNull()
+    first?.leave()
+    sibling?.leave()
+    expect(admission.enterSite('a', 't', 2)).toBeNull()
+    expect(admission.enterSite('a', 't', null)).not.toBeNull()
+  })
+})
+
+test('what is held is bounded: by the open connections, and for resting addresses by a number', () => {
+  const { admission } = admissionOf({})
+  const places: (Place | null)[] = []
+  for (let i = 0; i < 120_000; i += 1) {
+    const place = admission.enter(`198.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)
+    if (i < 10) places.push(place)
+    else place?.leave()
+  }
+  expect(admission.held).toBeLessThanOrEqual(50_010)
+  // Those that are still open were not forgotten, however many came after them.
+  for (const place of places) place?.leave()
+  const site = admission.enterSite('s', 't', null)
+  const before = admission.held
+  site?.leave()
+  expect(admission.held).toBe(before - 2)
+})
+
+test('limits that are missing or no limits have their defaults', () => {
+  expect(listenerLimits(null)).toEqual(defaultListenerLimits)
+  expect(listenerLimits({ siteConnections: 7, tenantConnections: 0, exempt: 'all', unknown: 1 })).toEqual({
+    ...defaultListenerLimits,
+    siteConnections: 7,
+  })
+})

@@ -1,0 +1,172 @@
+import { BlockList, isIP } from 'node:net'
+import type { ListenerLimits } from '../contract/listener-limits.ts'
+import { CidrError, parseCidr } from '../contract/reach.ts'
+import { createRecent } from './recent.ts'
+
+/** Addresses that are remembered with no connection open, for their token bucket: some 200 bytes each. */
+const MAX_RESTING = 50_000
+
+/** A place that is taken until it is given back. */
+export type Place = {
+  /** A second call changes nothing. */
+  leave(): void
+}
+
+/** A place of a site: first as a handshake that waits, then as an open connection. */
+export type SitePlace = Place & {
+  /** The handshake is done. */
+  settle(): void
+}
+
+/** Who may come in. Nothing here waits; memory is bounded by the open connections and `MAX_RESTING`. */
+export type Admission = {
+  /** For a new connection of a client address; null when it has too many. */
+  enter(address: string): Place | null
+  /** For a handshake of a client address: false when it makes too many. */
+  mayHandshake(address: string): boolean
+  /** For a handshake of a site; null when it or its tenant has too many. `siteLimit`: of the site's own record. */
+  enterSite(siteId: string, tenantId: string | null, siteLimit: number | null): SitePlace | null
+  /** Counts that are held, for tests of their bound. */
+  readonly held: number
+}
+
+type Bucket = { open: number; tokens: number; atMs: number }
+type Count = { open: number; waiting: number }
+
+/** Makes it. `limits` is asked at each decision, so that a change counts at once. `now` in milliseconds. */
+export function createAdmission(limits: () => ListenerLimits, now: () => number = () => performance.now()): Admission {
+  const open = new Map<string, Bucket>()
+  const resting = createRecent<Bucket>(MAX_RESTING)
+  const sites = new Map<string, Count>()
+  const tenants = new Map<string, Count>()
+  const isExempt = exemption(limits)
+
+  const fresh = (): Bucket => ({ open: 0, tokens: limits().addressHandshakesBurst, atMs: now() })
+  return {
+    enter(address) {
+      if (isExempt(address)) return { leave: () => undefined }
+      const network = clientNetwork(address)
+      const bucket = open.get(network) ?? resting.take(network) ?? fresh()
+      if (bucket.open >= limits().addressConnections) return null
+      open.set(network, bucket)
+      bucket.open += 1
+      return once(() => {
+        bucket.open -= 1
+        if (bucket.open > 0) return
+        open.delete(network)
+        resting.set(network, bucket)
+      })
+    },
+    mayHandshake(address) {
+      if (isExempt(address)) return true
+      const bucket = open.get(clientNetwork(address))
+      if (bucket === undefined) return true
+      const { addressHandshakesPerSecond: rate, addressHandshakesBurst: burst } = limits()
+      const at = now()
+      bucket.tokens = Math.min(burst, bucket.tokens + ((at - bucket.atMs) / 1_000) * rate)
+      bucket.atMs = at
+      if (bucket.tokens < 1) return false
+      bucket.tokens -= 1
+      return true
+    },
+    enterSite(siteId, tenantId, siteLimit) {
+      const { siteConnections, siteHandshakes, tenantConnections, tenantHandshakes } = limits()
+      const most = Math.min(siteConnections, siteLimit ?? siteConnections)
+      if (isFull(sites.get(siteId), most, siteHandshakes)) return null
+      if (tenantId !== null && isFull(tenants.get(tenantId), tenantConnections, tenantHandshakes)) return null
+      const places = [placeIn(sites, siteId), ...(tenantId === null ? [] : [placeIn(tenants, tenantId)])]
+      return {
+        settle: () => {
+          for (const place of places) place.settle()
+        },
+        leave: () => {
+          for (const place of places) place.leave()
+        },
+      }
+    },
+    get held() {
+      return open.size + resting.size + sites.size + tenants.size
+    },
+  }
+}
+
+/** What counts as one client: an IPv4 address, or the /64 of an IPv6 one, which is the least that a host is given. */
+export function clientNetwork(address: string): string {
+  if (isIP(address) !== 6) return address
+  const [front = '', back] = (address.split('%')[0] ?? '').split('::')
+  const groups = front === '' ? [] : front.split(':')
+  if (back !== undefined) {
+    const behind = back === '' ? [] : back.split(':')
+    while (groups.length + behind.length < 8) groups.push('0')
+    groups.push(...behind)
+  }
+  return `${groups
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':')}::/64`
+}
+
+function isFull(count: Count | undefined, connections: number, handshakes: number): boolean {
+  return count !== undefined && (count.open >= connections || count.waiting >= handshakes)
+}
+
+/** One more in a count that goes when it is zero. */
+function placeIn(counts: Map<string, Count>, key: string): SitePlace {
+  const count = counts.get(key) ?? { open: 0, waiting: 0 }
+  counts.set(key, count)
+  count.open += 1
+  count.waiting += 1
+  const settle = once(() => {
+    count.waiting -= 1
+  }).leave
+  const { leave } = once(() => {
+    settle()
+    count.open -= 1
+    if (count.open === 0) counts.delete(key)
+  })
+  return { settle, leave }
+}
+
+function once(work: () => void): Place {
+  let isDone = false
+  return {
+    leave() {
+      if (isDone) return
+      isDone = true
+      work()
+    },
+  }
+}
+
+/** The list is read anew when the limits are others; what is no CIDR in it exempts nobody. */
+function exemption(limits: () => ListenerLimits): (address: string) => boolean {
+  let readFrom: readonly string[] | null = null
+  let matches: (address: string) => boolean = () => false
+  return (address) => {
+    const { exempt } = limits()
+    if (exempt !== readFrom) {
+      readFrom = exempt
+      matches = addressMatcher(exempt)
+    }
+    return matches(address)
+  }
+}
+
+/** Whether an address is in one of the CIDRs; texts that are none are passed over. */
+export function addressMatcher(cidrs: readonly string[]): (address: string) => boolean {
+  const lists = { 4: new BlockList(), 6: new BlockList() }
+  let isEmpty = true
+  for (const cidr of cidrs) {
+    try {
+      const { address, prefix, family } = parseCidr(cidr)
+      lists[family].addSubnet(address, prefix, family === 4 ? 'ipv4' : 'ipv6')
+      isEmpty = false
+    } catch (error) {
+      if (!(error instanceof CidrError)) throw error
+    }
+  }
+  return (address) => {
+    const family = isEmpty ? 0 : isIP(address)
+    return family !== 0 && (family === 4 ? lists[4].check(address, 'ipv4') : lists[6].check(address, 'ipv6'))
+  }
+}

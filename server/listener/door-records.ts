@@ -1,0 +1,70 @@
+import { type ListenerLimits, listenerLimits } from '../contract/listener-limits.ts'
+import type { Payloads, RecordKind } from '../contract/records.ts'
+import { siteOptions } from '../contract/site-options.ts'
+import type { EdgeReader } from './edge-store.ts'
+import { createRecent } from './recent.ts'
+
+/** Key of the record with the limits. */
+const LIMITS = 'listenerLimits'
+/** Names, addresses and sites that handshakes asked for and that are there: some 300 bytes each. */
+const HITS = 20_000
+/** Those that are not there. Apart from the others: a flood of made-up names must not push out those that are served. */
+const MISSES = 20_000
+/** Keys that are longer are not remembered: they are no names. */
+const MAX_KEY_CHARS = 300
+const remembered: ReadonlySet<RecordKind> = new Set(['name', 'address'])
+
+/** What admission needs of a site's record: the rest may be large and is not kept here. */
+export type SiteAdmission = { readonly tenantId: string; readonly maxConnections: number | null }
+
+/** What the door asks of the edge store, remembered until it changes. */
+export type DoorRecords = Pick<EdgeReader, 'get'> & {
+  /** Whose a site is, and how many connections its owner allows it; null when it has no record. */
+  site(siteId: string): SiteAdmission | null
+  /** The limits that are set, or the defaults. The same object until they change. */
+  limits(): ListenerLimits
+  /** Forgets these records, and that they were not there. */
+  drop(keys: readonly { kind: RecordKind; key: string }[]): void
+}
+
+/** Makes it. Certificates, challenges and ticket keys are read each time: contexts keep what comes of them. */
+export function createDoorRecords(reader: Pick<EdgeReader, 'get'>): DoorRecords {
+  const hits = createRecent<Payloads[RecordKind]>(HITS)
+  const misses = createRecent<true>(MISSES)
+  const sites = createRecent<SiteAdmission>(HITS)
+  let limits: ListenerLimits | null = null
+  return {
+    get<K extends RecordKind>(kind: K, key: string): Payloads[K] | null {
+      if (!remembered.has(kind) || key.length > MAX_KEY_CHARS) return reader.get(kind, key)
+      const id = `${kind} ${key}`
+      const hit = hits.get(id)
+      if (hit !== undefined) return hit as Payloads[K]
+      if (misses.get(id) === true) return null
+      const payload = reader.get(kind, key)
+      if (payload === null) misses.set(id, true)
+      else hits.set(id, payload)
+      return payload
+    },
+    site(siteId) {
+      const known = sites.get(siteId)
+      if (known !== undefined) return known
+      const record = reader.get('site', siteId)
+      if (record === null) return null
+      const site = { tenantId: record.tenantId, maxConnections: siteOptions(record.options).maxConnections }
+      sites.set(siteId, site)
+      return site
+    },
+    limits() {
+      limits ??= listenerLimits(reader.get('setting', LIMITS)?.value)
+      return limits
+    },
+    drop(keys) {
+      for (const { kind, key } of keys) {
+        hits.take(`${kind} ${key}`)
+        misses.take(`${kind} ${key}`)
+        if (kind === 'site') sites.take(key)
+        if (kind === 'setting' && key === LIMITS) limits = null
+      }
+    },
+  }
+}

@@ -1,0 +1,173 @@
+import type { Socket } from 'node:net'
+import { type SecureContext, TLSSocket } from 'node:tls'
+import type { Admission, SitePlace } from './admission.ts'
+import type { Contexts } from './contexts.ts'
+import type { DoorRecords } from './door-records.ts'
+import type { ClientHello } from './hello-body.ts'
+import { secureConnection } from './http/connection.ts'
+import type { HttpServers } from './http/servers.ts'
+import type { RefusalReason } from './refusals.ts'
+import { type TlsAlert, tlsAlert } from './tls-alert.ts'
+import { isOldClient, type TlsProfile } from './tls-profiles.ts'
+import { findVhost, servedForm, type Vhost } from './vhost.ts'
+import type { Visitor } from './visitor.ts'
+
+/** From the ClientHello to the end of the handshake. */
+const HANDSHAKE_MS = 10_000
+/** `h2` and `http/1.1` as they are on the wire (RFC 7301): encoded once, not per connection. */
+const HTTP = Buffer.from('\x02h2\x08http/1.1', 'latin1')
+/** RFC 8737 section 6.2. */
+const ACME = 'acme-tls/1'
+const ACME_ONLY = Buffer.from(`\x0a${ACME}`, 'latin1')
+/** From the end of a challenge's handshake to the end of its connection, at most. */
+const GOODBYE_MS = 2_000
+/** Of a hello in SSLv2 format the TLS library alone reads the rest: it has no names and no extensions. */
+const sslv2Hello: ClientHello = { serverName: null, alpn: [], versions: [], suites: [], groups: [], ticketNames: [] }
+
+/** What handshakes need. */
+export type HandshakeDeps = {
+  readonly records: DoorRecords
+  readonly contexts: Contexts
+  readonly admission: Admission
+  readonly servers: Pick<HttpServers, 'accept'>
+  /** Counts the reason, says the alert and closes. */
+  readonly refuse: (socket: Socket, reason: RefusalReason, alert?: TlsAlert | null) => void
+  readonly failed: (socket: Socket) => (error: Error) => void
+}
+
+/** Handshakes from the ClientHello on. */
+export type Handshakes = {
+  /** `first`: all bytes so far. `hello`: null for one in SSLv2 format. The socket is paused. */
+  begin(visitor: Visitor, first: Buffer, hello: ClientHello | null): void
+  /** How many were finished. */
+  readonly done: number
+}
+
+/** Makes them. */
+export function createHandshakes(deps: HandshakeDeps): Handshakes {
+  const { records, contexts, admission, refuse } = deps
+  let done = 0
+
+  /** Now, or in a later turn of the event loop where this one has built enough; the deadline goes on. */
+  const whenBuilt = (
+    visitor: Visitor,
+    ask: () => SecureContext | null | 'later',
+    use: (c: SecureContext | null) => void,
+  ) => {
+    const { socket } = visitor
+    const attempt = (): void => {
+      if (socket.destroyed) return
+      try {
+        const context = ask()
+        if (context === 'later') contexts.wait(attempt)
+        else use(context)
+      } catch (error) {
+        deps.failed(socket)(error as Error)
+      }
+    }
+    attempt()
+  }
+  const start = (visitor: Visitor, first: Buffer, context: SecureContext, alpn: Buffer): TLSSocket => {
+    const { socket, deadline } = visitor
+    let isOver = false
+    deadline.rearm(HANDSHAKE_MS)
+    const secure = wrap(socket, context, first, alpn)
+    secure.once('secure', () => {
+      isOver = true
+      deadline.clear()
+      done += 1
+      // The HTTP/2 server waits for this flag, which only tls.Server would clear.
+      ;(secure as TLSSocket & { secureConnecting: boolean }).secureConnecting = false
+    })
+    secure.once('close', () => {
+      deadline.clear()
+      if (!isOver) refuse(socket, 'handshake')
+    })
+    return secure
+  }
+  const serve = (visitor: Visitor, first: Buffer, context: SecureContext, vhost: Vhost, place: SitePlace): void => {
+    const { socket, announced } = visitor
+    const secure = start(visitor, first, context, HTTP)
+    secure.once('secure', () => {
+      place.settle()
+      const protocol = secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1'
+      deps.servers.accept(secure, protocol, secureConnection(socket, secure, vhost, announced))
+    })
+  }
+  const prove = (visitor: Visitor, first: Buffer, rawName: string | null): void => {
+    const name = rawName === null ? null : servedForm(rawName)
+    whenBuilt(
+      visitor,
+      () => (name == null ? null : contexts.ofChallenge(name)),
+      (context) => {
+        if (context === null) {
+          refuse(visitor.socket, 'challenge', tlsAlert.noApplicationProtocol)
+          return
+        }
+        const secure = start(visitor, first, context, ACME_ONLY)
+        secure.once('secure', () => {
+          visitor.deadline.rearm(GOODBYE_MS)
+          secure.end()
+        })
+      },
+    )
+  }
+  const profileOf = (visitor: Visitor, hello: ClientHello, vhost: Vhost): TlsProfile => {
+    if (!isOldClient(hello)) return 'modern'
+    const address = records.get('address', visitor.localAddress())
+    const isLegacy = address !== null && address.legacyTls !== 'none' && address.siteId === vhost.siteId
+    return isLegacy ? address.legacyTls : 'modern'
+  }
+  /** Null: it was refused. */
+  const placeAt = (socket: Socket, siteId: string): SitePlace | null => {
+    const site = records.site(siteId)
+    const place = admission.enterSite(siteId, site?.tenantId ?? null, site?.maxConnections ?? null)
+    if (place === null) refuse(socket, 'limit')
+    else socket.once('close', place.leave)
+    return place
+  }
+  const welcome = (visitor: Visitor, first: Buffer, hello: ClientHello, isSslv2: boolean): void => {
+    const { socket } = visitor
+    const vhost = findVhost(records, hello.serverName, visitor.localAddress)
+    const profile = vhost === null ? 'modern' : profileOf(visitor, hello, vhost)
+    if (isSslv2 && profile === 'modern') refuse(socket, 'badHello')
+    else if (vhost === null) {
+      refuse(socket, hello.serverName === null ? 'noName' : 'unknownName', tlsAlert.unrecognizedName)
+    } else {
+      const place = placeAt(socket, vhost.siteId)
+      if (place === null) return
+      whenBuilt(
+        visitor,
+        () => contexts.of({ ...vhost, profile, ticketNames: hello.ticketNames }),
+        (context) => {
+          if (context === null) refuse(socket, 'noCertificate', tlsAlert.unrecognizedName)
+          else serve(visitor, first, context, vhost, place)
+        },
+      )
+    }
+  }
+  return {
+    begin(visitor, first, hello) {
+      if (!admission.mayHandshake(visitor.remoteAddress)) refuse(visitor.socket, 'limit')
+      else if (hello?.alpn.length === 1 && hello.alpn[0] === ACME) prove(visitor, first, hello.serverName)
+      else welcome(visitor, first, hello ?? sslv2Hello, hello === null)
+    },
+    get done() {
+      return done
+    },
+  }
+}
+
+/**
+ * Begins TLS on a socket whose first bytes were read. In the same tick as the choice of the context:
+ * a socket that died meanwhile, or an evicted context, would throw outside of any handler.
+ */
+function wrap(socket: Socket, secureContext: SecureContext, first: Buffer, ALPNProtocols: Buffer): TLSSocket {
+  socket.unshift(first)
+  const secure = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols })
+  secure.on('error', () => {
+    secure.destroy()
+    socket.destroy()
+  })
+  return secure
+}
