@@ -12,7 +12,7 @@ export type RoundRow = {
   readonly scene: SceneName
   /** Servers that cannot do it, with the reason. */
   readonly without?: { readonly [S in ServerName]?: string }
-  client(server: Pick<Server, 'port'>, seconds: number): Promise<Client>
+  client(server: Server, seconds: number): Promise<Client>
 }
 
 /** One of the scenes of `scenes.ts`. */

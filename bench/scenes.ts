@@ -8,11 +8,10 @@ import { nginx, startUpstream } from './peers/nginx.ts'
 import type { Server, ServerKind } from './peers/server.ts'
 import type { SceneName } from './rounds.ts'
 import { SCENE_NAMES } from './rows/serving.ts'
-import { makeScene, type Scene, type SceneWish } from './scene.ts'
+import { makeScene, type SceneWish } from './scene.ts'
 
 /** All servers answering one scene, at once: those that are not measured stand idle. */
 export type Stage = AsyncDisposable & {
-  readonly scene: Scene
   readonly servers: readonly Server[]
   /** Servers that did not start, and why. */
   readonly problems: readonly string[]
@@ -58,7 +57,6 @@ export async function startStage(name: SceneName, kinds: readonly ServerKind[]):
     }
   }
   return {
-    scene: shown,
     servers,
     problems,
     async [Symbol.asyncDispose]() {

@@ -64,8 +64,7 @@ export function nameplate(runtime: Runtime, version: () => string): ServerKind {
   }
 }
 
-/** Fills an edge's store and blobs with a scene. */
-export async function fillWithScene(edge: EdgeFolder, scene: Scene): Promise<void> {
+async function fillWithScene(edge: EdgeFolder, scene: Scene): Promise<void> {
   const files = { 'index.html': PAGE, ...(scene.hasLargeFile ? { [LARGE_PATH.slice(1)]: largeFile() } : {}) }
   const store = openEdgeStore(edge.path)
   const { upstreamPort, certificates, accessLog } = scene

@@ -42,8 +42,6 @@ export type RigOptions = {
   /** A data directory that is there already, with what its edge's store holds; it stays when the rig is closed. */
   readonly dataDir?: string
   readonly proxyProtocolFrom?: readonly string[]
-  /** Flags of the runtime itself, before the worker's own file: a profiler. */
-  readonly runtimeFlags?: readonly string[]
 }
 
 /** Real workers on an edge store that the test fills itself: no control plane. */
@@ -105,9 +103,8 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
   const log = createLog('rig', logLevel)
   const observation = startObservation({ dataDir: folder, store, log })
   let pids: readonly number[] = []
-  const plainLaunch = workerLaunch(options.runtime, account)
-  if (plainLaunch === null) throw new Error(`${options.runtime} is not installed`)
-  const launch = { ...plainLaunch, args: plainLaunch.args.toSpliced(-1, 0, ...(options.runtimeFlags ?? [])) }
+  const launch = workerLaunch(options.runtime, account)
+  if (launch === null) throw new Error(`${options.runtime} is not installed`)
   const pool = await startWorkerPool({
     launch,
     count: options.workers ?? 1,

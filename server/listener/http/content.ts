@@ -14,6 +14,8 @@ export class ContentError extends Error {
 export type Content = {
   /** The whole blob, from memory when it is hot. For blobs up to `MAX_CACHED_FILE_BYTES`. Throws `ContentError`. */
   bytes(ref: BlobRef): Promise<Uint8Array>
+  /** The same, where it is in memory already. */
+  peek(ref: BlobRef): Uint8Array | undefined
   /** Opens a blob; the caller closes it. Throws `ContentError`. */
   open(ref: BlobRef): Promise<FileHandle>
 }
@@ -45,6 +47,7 @@ export function createContent(blobsFolder: string): Content {
       reading.set(ref.digest, pending)
       return pending
     },
+    peek: (ref) => hot.get(ref.digest),
     async open(ref) {
       const handle = await open(blobPath(blobsFolder, ref.digest), 'r').catch((cause: unknown) => {
         throw new ContentError(`blob ${ref.digest} cannot be opened`, { cause })

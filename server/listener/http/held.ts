@@ -14,6 +14,8 @@ export type Held = {
   begin(): void
   /** It is over. */
   finish(): void
+  /** One began and was over at once: the idle time counts anew. */
+  touch(): void
   /** From here on somebody else keeps the deadlines (an upgraded connection). */
   release(): void
   drain(): void
@@ -49,6 +51,9 @@ export function holdConnection(connection: Connection, deadlines: Deadlines, par
       if (active > 0 || isReleased) return
       if (isDraining) part(false)
       else deadline.rearm(IDLE_MS)
+    },
+    touch() {
+      if (active === 0 && !isReleased) deadline.rearm(IDLE_MS)
     },
     release() {
       isReleased = true

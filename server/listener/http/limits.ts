@@ -48,6 +48,13 @@ export const FILE_CACHE_BYTES = 64 * 1024 * 1024
 export const FILE_PIECE_BYTES = 256 * 1024
 /** Pieces that were read for one connection and have not left: 4 MiB, whatever number of streams asks. */
 export const MAX_PIECES_IN_FLIGHT = 16
+/** Downloads of one site in one worker above which their pieces get smaller. */
+export const MANY_DOWNLOADS = 32
+export const SMALL_PIECE_BYTES = 64 * 1024
+/** Bodies up to this are sent with their head in one write. */
+export const MAX_WHOLE_BODY_BYTES = 64 * 1024
+/** Answers that are ready to be sent, heads included. */
+export const FAST_CACHE_BYTES = 64 * 1024 * 1024
 export const MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
 export const RECORD_CACHE_ENTRIES = 20_000
 

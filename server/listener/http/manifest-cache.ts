@@ -16,6 +16,8 @@ export type ReleaseFiles = {
 export type ManifestCache = {
   /** Throws `ContentError` when the manifest is missing or no manifest. */
   get(digest: string): Promise<ReleaseFiles>
+  /** The same, where it is in memory already. */
+  peek(digest: string): ReleaseFiles | undefined
 }
 
 /** Parsed manifests weigh about three times their text. */
@@ -43,6 +45,7 @@ export function createManifestCache(blobsFolder: string): ManifestCache {
       reading.set(digest, pending)
       return pending
     },
+    peek: (digest) => parsed.get(digest),
   }
 }
 

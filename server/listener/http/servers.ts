@@ -10,6 +10,9 @@ import type { Connection } from './connection.ts'
 import { createContent } from './content.ts'
 import { dispatch } from './dispatch.ts'
 import type { Exchange } from './exchange.ts'
+import { createFastBodies } from './fast-body.ts'
+import { type FastConnectionDeps, serveFast } from './fast-connection.ts'
+import { createFastSites } from './fast-sites.ts'
 import { createHttp1 } from './h1.ts'
 import { createHttp2 } from './h2.ts'
 import { createHeldSet } from './held.ts'
@@ -73,14 +76,26 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
   const http1 = createHttp1({ exchange, deadlines, open, log })
   const http2 = createHttp2({ exchange, deadlines, open, log })
   const isProxy = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'proxy'
+  const fastSites = createFastSites(dispatchDeps)
+  const fastDeps: FastConnectionDeps = {
+    sites: fastSites,
+    bodies: createFastBodies(dispatchDeps.store.content, deadlines),
+    deadlines,
+    open,
+    log,
+    handOver: (socket, connection) => http1.accept(socket, connection, { mayUpgrade: isProxy(connection.siteId) }),
+  }
+  const isStatic = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'static'
   return {
     accept(socket, protocol, connection) {
       if (protocol === 'h2') http2.accept(socket, connection)
+      else if (isStatic(connection.siteId)) serveFast(socket, connection, fastDeps)
       else http1.accept(socket, connection, { mayUpgrade: isProxy(connection.siteId) })
     },
     acceptPlain: (socket, connection) => http1.accept(socket, connection, { mayUpgrade: false }),
     invalidate(keys) {
       records.drop(keys)
+      fastSites.drop(keys)
       for (const { kind, key } of keys) if (kind === 'site') upstreams.drop(key)
     },
     drain: () => open.drain(),
