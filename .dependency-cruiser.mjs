@@ -9,7 +9,7 @@ const levels = [
   ['users'],
   ['setup'],
   ['edges'],
-  ['domains', 'sites', 'addresses'],
+  ['domains', 'sites', 'addresses', 'traffic'],
   ['certificates'],
   ['publish'],
   ['api'],

@@ -69,6 +69,9 @@ import { createMemberService } from './control/tenants/members.ts'
 import { tenantRoutes } from './control/tenants/routes.ts'
 import { createTenantService } from './control/tenants/service.ts'
 import { ensureSystemTenant } from './control/tenants/system.ts'
+import { trafficRoutes } from './control/traffic/routes.ts'
+import { createTrafficService } from './control/traffic/service.ts'
+import { forgetReceipts, forgetTraffic } from './control/traffic/store.ts'
 import { userRoutes } from './control/users/routes.ts'
 import { createUserService } from './control/users/service.ts'
 import { createVault, loadMasterKey, type Vault } from './control/vault.ts'
@@ -110,6 +113,8 @@ const retentions: readonly Retention[] = [
   { what: 'expired certificate versions', keepDays: 90, forget: forgetVersions },
   { what: 'certificates that nothing uses', keepDays: 400, forget: forgetCertificates },
   { what: 'events', keepDays: 400, forget: forgetEvents },
+  { what: 'counters of requests', keepDays: 400, forget: forgetTraffic },
+  { what: 'receipts of counters', keepDays: 400, forget: forgetReceipts },
 ]
 
 try {
@@ -262,6 +267,7 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     eventRoutes(createEventHistory(db), streams),
     edgeRoutes(createEdgeService({ db })),
     siteRoutes(createSiteService({ db, reach })),
+    trafficRoutes(createTrafficService(db)),
     releaseRoutes(createReleaseService({ db, blobs, compress: createCompressor() })),
     addressRoutes(createAddressService({ db, machine: thisMachine })),
     hostnameRoutes(createHostnameService(hostnameDeps)),

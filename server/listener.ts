@@ -1,4 +1,5 @@
 import { startLink } from './listener/link-client.ts'
+import { startReportLink } from './listener/observe/report-link.ts'
 import { startSupervisor } from './listener/supervisor.ts'
 import type { Bind } from './listener/worker-messages.ts'
 import { linkSocketPath } from './process/link-path.ts'
@@ -29,9 +30,12 @@ async function main(settings: Settings): Promise<void> {
   const supervisor = await startSupervisor(settings, log)
   const { edge, store, pool } = supervisor
   let link: ReturnType<typeof startLink> | null = null
+  const { observation } = supervisor
+  const reports = startReportLink({ socketPath, identity: edge.identity, observation, log })
 
   stopping.then(async () => {
     await link?.close()
+    await reports.close()
     await supervisor.stop()
     unlock()
     process.exit(0)

@@ -1,9 +1,12 @@
 import { isUuid } from './ids.ts'
 import { type RecordKind, recordKinds, type ServingRecord } from './records.ts'
+import { isTrafficRow, type TrafficRow } from './traffic.ts'
 
 /**
  * The link between control plane and edge: frames of `frames.ts` over a Unix socket. An edge opens
- * two connections: `records` for the feed, `blobs` for content, so that a large upload never delays a challenge.
+ * three connections: `records` for the feed, `blobs` for content, `reports` for what it has counted, so that neither
+ * a large upload nor a day's counters delay a challenge. A control plane that does not know a channel refuses it;
+ * the edge goes on without.
  */
 
 /** Raised when a message changes meaning; both sides refuse another one. */
@@ -41,7 +44,7 @@ export type LinkException = {
 export type HelloMessage = {
   readonly type: 'hello'
   readonly protocol: number
-  readonly channel: 'records' | 'blobs'
+  readonly channel: 'records' | 'blobs' | 'reports'
   readonly edgeId: string
   readonly name: string
   /** X25519, base64. */
@@ -94,8 +97,27 @@ export type BlobRequestMessage = { readonly type: 'blob'; readonly digest: strin
 /** Blob channel: head of an answer; `bytes` raw bytes follow the frame. Null: there is no such blob. */
 export type BlobHeadMessage = { readonly type: 'blob-head'; readonly digest: string; readonly bytes: number | null }
 
+/** Report channel: a batch of counters. One at a time; it is sent again, as it was, until it is confirmed. */
+export type TrafficMessage = {
+  readonly type: 'traffic'
+  /** Of the edge's spool: sequences of another one have nothing to do with it. */
+  readonly spoolId: string
+  /** Greater than that of every batch that was sent before. */
+  readonly sequence: number
+  readonly rows: readonly TrafficRow[]
+}
+
+/** Report channel: the batch is part of the counters for good, now or since before. */
+export type TrafficAckMessage = { readonly type: 'traffic-ack'; readonly sequence: number }
+
 /** What the control plane sends. */
-export type ControlMessage = WelcomeMessage | RecordsMessage | SnapshotEndMessage | RefusalMessage | BlobHeadMessage
+export type ControlMessage =
+  | WelcomeMessage
+  | RecordsMessage
+  | SnapshotEndMessage
+  | RefusalMessage
+  | BlobHeadMessage
+  | TrafficAckMessage
 
 const MAX_TEXT = 1_000
 
@@ -105,7 +127,7 @@ export function helloProblem(message: unknown): string | null {
   if (hello?.type !== 'hello') return 'the first frame is no hello'
   if (hello.protocol !== LINK_PROTOCOL)
     return `this control plane speaks protocol ${LINK_PROTOCOL}: run the same version on both sides`
-  if (hello.channel !== 'records' && hello.channel !== 'blobs') return 'unknown channel'
+  if (hello.channel !== 'records' && hello.channel !== 'blobs' && hello.channel !== 'reports') return 'unknown channel'
   if (!isUuid(hello.edgeId)) return 'the edge has no id'
   if (!isText(hello.name) || !isText(hello.publicKey)) return 'the edge has no name or key'
   if (Buffer.from(hello.publicKey, 'base64').length !== 32) return 'the key of the edge is not 32 bytes'
@@ -122,6 +144,14 @@ export function ackProblem(message: unknown): string | null {
   if (!isText(ack.runtime) || !isText(ack.version)) return 'an ack without runtime or version'
   if (!Array.isArray(ack.exceptions) || ack.exceptions.length > MAX_EXCEPTIONS) return 'an ack with too many exceptions'
   return ack.exceptions.every(isException) ? null : 'an exception that is none'
+}
+
+/** Says why a frame is no batch of counters, or null when it is one. */
+export function trafficProblem(message: unknown): string | null {
+  const traffic = fields(message)
+  if (traffic?.type !== 'traffic') return 'not a batch of counters'
+  if (!isUuid(traffic.spoolId) || !isCount(traffic.sequence)) return 'counters without spool or sequence'
+  return Array.isArray(traffic.rows) && traffic.rows.every(isTrafficRow) ? null : 'counters that are none'
 }
 
 function isException(value: unknown): boolean {

@@ -1,23 +1,13 @@
-import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import { type FrameSocket, frameSocket } from '../contract/frame-socket.ts'
-import {
-  type AckMessage,
-  type ControlMessage,
-  GREETING_MS,
-  type HelloMessage,
-  LEASE_RENEWAL_MS,
-  LINK_PROTOCOL,
-  type WelcomeMessage,
-} from '../contract/link.ts'
-import type { SealKeyPair } from '../contract/sealing.ts'
+import type { FrameSocket } from '../contract/frame-socket.ts'
+import { type AckMessage, type ControlMessage, LEASE_RENEWAL_MS } from '../contract/link.ts'
 import { faultPoint } from '../process/fault-point.ts'
 import type { Logger } from '../process/log.ts'
 import { type Applier, type ApplyPool, createApplier } from './apply.ts'
 import { startBlobFetch } from './blob-fetch.ts'
 import { createEdgeBlobs } from './blobs.ts'
-import { type EdgeStore, isDamage, type Position } from './edge-store.ts'
+import { type EdgeStore, isDamage } from './edge-store.ts'
+import { type ChannelOptions, LinkRefusedError, openChannel } from './link-channel.ts'
 
 /** First and longest wait before connecting again; each is doubled and jittered. */
 const MIN_BACKOFF_MS = 100
@@ -37,10 +27,7 @@ export type LinkPool = ApplyPool & {
 }
 
 /** What the link needs. */
-export type LinkOptions = {
-  /** `linkSocketPath(settings)`. */
-  readonly socketPath: string
-  readonly identity: { readonly edgeId: string; readonly name: string; readonly keyPair: SealKeyPair }
+export type LinkOptions = ChannelOptions & {
   /** Open for writing; the caller closes it after the link. */
   readonly store: EdgeStore
   readonly blobsFolder: string
@@ -204,54 +191,5 @@ function createSession({ pool, version, httpsPort }: LinkOptions, applier: Appli
         clearInterval(renewal)
       }
     },
-  }
-}
-
-/** The control plane does not (or no longer) talk to this edge; `message` says why. */
-class LinkRefusedError extends Error {
-  override name = 'LinkRefusedError'
-}
-
-type Channel = { readonly frames: FrameSocket; readonly welcome: WelcomeMessage }
-
-async function openChannel(
-  options: LinkOptions,
-  channel: HelloMessage['channel'],
-  position: Position,
-  signal: AbortSignal,
-): Promise<Channel> {
-  const { edgeId, name, keyPair } = options.identity
-  const socket = await connected(options.socketPath, signal)
-  const frames = frameSocket(socket)
-  const hello: HelloMessage = {
-    type: 'hello',
-    protocol: LINK_PROTOCOL,
-    channel,
-    edgeId,
-    name,
-    publicKey: keyPair.publicKey.toString('base64'),
-    ...position,
-  }
-  try {
-    await frames.send(hello, GREETING_MS)
-    const answer = (await frames.receive(GREETING_MS)) as ControlMessage | undefined
-    if (answer?.type === 'refusal') throw new LinkRefusedError(answer.detail)
-    if (answer?.type !== 'welcome' || answer.protocol !== LINK_PROTOCOL)
-      throw new LinkRefusedError('the control plane gave no welcome that this version knows')
-    return { frames, welcome: answer }
-  } catch (error) {
-    frames.close()
-    throw error
-  }
-}
-
-async function connected(path: string, signal: AbortSignal): Promise<Socket> {
-  const socket = connect({ path, signal })
-  try {
-    await once(socket, 'connect', { signal: AbortSignal.any([signal, AbortSignal.timeout(GREETING_MS)]) })
-    return socket
-  } catch (error) {
-    socket.on('error', () => undefined).destroy()
-    throw error
   }
 }

@@ -13,9 +13,10 @@ import { OperatorError } from '../../process/operator-error.ts'
 import type { Hints } from '../jobs/hints.ts'
 import { type OpenBlob, serveBlobs } from './blob-channel.ts'
 import { type RecordChannel, type RecordChannelDeps, recordChannel } from './record-channel.ts'
+import { serveReports } from './report-channel.ts'
 import { readFeed } from './store.ts'
 
-/** Connections at one time: two for each edge of this machine, and those that are about to be refused. */
+/** Connections at one time: three for each edge of this machine, and those that are about to be refused. */
 const MAX_CONNECTIONS = 128
 
 /** The socket between the planes cannot be made. `message` says what to do. */
@@ -76,6 +77,7 @@ async function serve(options: LinkServerOptions, socket: FrameSocket, channels: 
     const hello = await receiveHello(socket)
     if (hello === null) return
     if (hello.channel === 'blobs') await serveBlobChannel(options, socket)
+    else if (hello.channel === 'reports') await serveReportChannel(options, socket, hello)
     else await serveRecordChannel(options, socket, hello, channels)
   } catch (error) {
     if (error instanceof ClosedError) return
@@ -107,6 +109,13 @@ async function serveBlobChannel({ db, openBlob }: LinkServerOptions, socket: Fra
   const welcome = { type: 'welcome', protocol: LINK_PROTOCOL, feedId, mode: 'resume', head: revision }
   await socket.send(welcome, GREETING_MS)
   await serveBlobs(openBlob, socket)
+}
+
+async function serveReportChannel({ db }: LinkServerOptions, socket: FrameSocket, hello: HelloMessage): Promise<void> {
+  const { feedId, revision } = await readFeed(db)
+  const welcome = { type: 'welcome', protocol: LINK_PROTOCOL, feedId, mode: 'resume', head: revision }
+  await socket.send(welcome, GREETING_MS)
+  await serveReports(db, hello.edgeId, socket)
 }
 
 async function serveRecordChannel(
