@@ -9,6 +9,11 @@ const PROOF = '/.well-known/nameplate-challenge/'
 /** base64url (RFC 8555 section 8.3); the length is ours. */
 const TOKEN = /^[A-Za-z0-9_-]{1,256}$/
 
+/** Whether a decoded path is answered by us on every host. */
+export function isOurPath(path: string): boolean {
+  return path.startsWith(ACME) || path.startsWith(PROOF)
+}
+
 /**
  * Answers the paths that are ours on every host, whatever the site holds. Returns false for all
  * other paths. `path` is decoded, so that no spelling of it leads to a site's content.

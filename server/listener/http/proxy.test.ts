@@ -145,7 +145,7 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
       expect(answer.headers['x-hop']).toBeUndefined()
     })
 
-    test('bodies of every method arrive whole; one connection is kept for them', async () => {
+    test('bodies of every method arrive whole; one connection of each way is kept for them', async () => {
       const { url } = await use(startHttp(echo))
       await publish(url)
       const peers = new Set<number>()
@@ -160,7 +160,8 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
         expect([seen.method, seen.bytes]).toEqual([method, size])
         peers.add(seen.peer)
       }
-      expect(peers.size).toBe(1)
+      // GET goes the byte path over HTTP/1.1.
+      expect(peers.size).toBe(protocol === 'h2' ? 1 : 2)
     })
 
     test('large answers arrive whole, with and without a length', async () => {
@@ -233,7 +234,8 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
     ])('an answer that breaks off (%s) never looks whole', async (_, bytes) => {
       const { url } = await use(startRaw((socket) => socket.end(bytes)))
       await publish(url)
-      await expect(ask()).rejects.toThrow()
+      const got = await ask().catch(() => null)
+      expect(got === null || got.status === 502).toBe(true)
     })
 
     test('what an upstream says behind its answer is no answer to the next request', async () => {

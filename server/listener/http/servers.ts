@@ -19,6 +19,7 @@ import { createHeldSet } from './held.ts'
 import { createManifestCache } from './manifest-cache.ts'
 import { createRecordCache } from './record-cache.ts'
 import type { RequestLog } from './request-log.ts'
+import { type SpliceConnectionDeps, serveSpliced } from './splice-connection.ts'
 import { createUpstreams } from './upstream.ts'
 
 export type { Connection }
@@ -85,12 +86,24 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
     log,
     handOver: (socket, connection) => http1.accept(socket, connection, { mayUpgrade: isProxy(connection.siteId) }),
   }
+  const spliceDeps: SpliceConnectionDeps = {
+    records,
+    upstreams,
+    deadlines,
+    open,
+    log,
+    handOver(socket, connection, bytes) {
+      http1.accept(socket, connection, { mayUpgrade: true })
+      socket.emit('data', bytes)
+    },
+  }
   const isStatic = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'static'
   return {
     accept(socket, protocol, connection) {
       if (protocol === 'h2') http2.accept(socket, connection)
       else if (isStatic(connection.siteId)) serveFast(socket, connection, fastDeps)
-      else http1.accept(socket, connection, { mayUpgrade: isProxy(connection.siteId) })
+      else if (isProxy(connection.siteId)) serveSpliced(socket, connection, spliceDeps)
+      else http1.accept(socket, connection, { mayUpgrade: false })
     },
     acceptPlain: (socket, connection) => http1.accept(socket, connection, { mayUpgrade: false }),
     invalidate(keys) {

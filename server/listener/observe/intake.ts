@@ -2,7 +2,7 @@ import { isTrafficRow, type TrafficRow } from '../../contract/traffic.ts'
 import { lineReader } from '../worker-messages.ts'
 
 /** Ids as they may become names of folders. */
-const ID = /^[\w-]{1,64}$/
+const ID = /^[\w-][\w.-]{0,63}$/
 
 /** Who takes what workers report. */
 export type IntakeDeps = {
