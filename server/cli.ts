@@ -2,6 +2,7 @@ import { complaintOf } from './process/operator-error.ts'
 import { environmentWithFile, readSettings, type Settings } from './process/settings.ts'
 import { type Plane, type Running, startPlanes } from './process/start.ts'
 import { stopRequest } from './process/stop-request.ts'
+import { requestUpgrade } from './process/upgrade-socket.ts'
 
 /** The `nameplate` command. Each command is one line of this table. */
 const commands: Record<string, { readonly planes: readonly Plane[]; readonly what: string }> = {
@@ -14,8 +15,12 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
+const upgradeHelp =
+  'replace the running listener by the version on disk, and refuse nobody; --workers: its workers alone'
+
 function help(): string {
-  const lines = Object.entries(commands).map(([name, command]) => `  ${name.padEnd(10)} ${command.what}`)
+  const all = [...Object.entries(commands).map(([name, { what }]) => [name, what]), ['upgrade', upgradeHelp]]
+  const lines = all.map(([name = '', what]) => `  ${name.padEnd(10)} ${what}`)
   return [
     'usage: nameplate <command>',
     '',
@@ -46,7 +51,19 @@ function banner(settings: Settings, running: Running): string {
   ].join('\n')
 }
 
-async function main(name: string | undefined): Promise<number> {
+async function upgrade(args: readonly string[]): Promise<number> {
+  const [option] = args
+  if (args.length > 1 || (option !== undefined && option !== '--workers')) {
+    print('usage: nameplate upgrade [--workers]')
+    return 2
+  }
+  const { dataDir } = readSettings(environmentWithFile(process.env) as NodeJS.ProcessEnv)
+  print(await requestUpgrade(dataDir, option === undefined ? 'listener' : 'workers'))
+  return 0
+}
+
+async function main(name: string | undefined, args: readonly string[]): Promise<number> {
+  if (name === 'upgrade') return upgrade(args)
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined
   if (command === undefined) {
     const isHelp = name === undefined || name === 'help' || name === '--help'
@@ -67,7 +84,7 @@ async function main(name: string | undefined): Promise<number> {
 }
 
 try {
-  process.exit(await main(process.argv[2]))
+  process.exit(await main(process.argv[2], process.argv.slice(3)))
 } catch (error) {
   process.stderr.write(`nameplate: ${complaintOf(error)}\n`)
   process.exit(1)

@@ -1,10 +1,15 @@
-import { startLink } from './listener/link-client.ts'
+import { openEdgeStore, openSoundEdgeStore } from './listener/edge-store.ts'
+import { askPredecessor, awaitSuccessor, type Predecessor } from './listener/handover.ts'
+import { type LinkPool, startLink } from './listener/link-client.ts'
 import { startReportLink } from './listener/observe/report-link.ts'
-import { startSupervisor } from './listener/supervisor.ts'
+import { type Prepared, prepareSupervisor, type Supervisor, startSupervisor } from './listener/supervisor.ts'
 import type { Bind } from './listener/worker-messages.ts'
+import { createWriterRole, type WriterParts, type WriterRole } from './listener/writer-role.ts'
+import { REPLACE_ARGUMENT } from './process/child.ts'
+import { faultPoint } from './process/fault-point.ts'
 import { linkSocketPath } from './process/link-path.ts'
 import { takeLock } from './process/lock.ts'
-import { createLog } from './process/log.ts'
+import { createLog, type Logger } from './process/log.ts'
 import { complaintOf } from './process/operator-error.ts'
 import { readSettings, type Settings } from './process/settings.ts'
 import type { ListenerReady } from './process/start.ts'
@@ -13,59 +18,151 @@ import { ownVersion } from './process/version.ts'
 
 /**
  * Entry of the data plane: a supervisor of workers that serve what the edge's own disk holds. Whether
- * a control plane runs makes no difference to visitors.
+ * a control plane runs makes no difference to visitors. With `--replace` it takes over from the one
+ * that runs on this data directory, and refuses nobody.
  */
 try {
-  await main(readSettings(process.env))
+  const settings = readSettings(process.env)
+  const log = createLog('listener', settings.logLevel)
+  await (process.argv.includes(REPLACE_ARGUMENT) ? replace(settings, log) : start(settings, log))
 } catch (error) {
   process.stderr.write(`nameplate listener: ${complaintOf(error)}\n`)
+  await tellParent({ type: 'failed', message: (error as Error).message })
   process.exit(1)
 }
 
-async function main(settings: Settings): Promise<void> {
-  const log = createLog('listener', settings.logLevel)
+/** From cold, or after a crash: workers that were left behind serve until ours do. */
+async function start(settings: Settings, log: Logger): Promise<void> {
   const unlock = takeLock(settings.dataDir, 'listener')
   const stopping = stopRequest()
-  const socketPath = linkSocketPath(settings)
-  const supervisor = await startSupervisor(settings, log)
-  const { edge, store, pool } = supervisor
-  let link: ReturnType<typeof startLink> | null = null
-  const { observation } = supervisor
-  const reports = startReportLink({ socketPath, identity: edge.identity, observation, log })
-
-  stopping.then(async () => {
-    await link?.close()
-    await reports.close()
-    await supervisor.stop()
-    unlock()
-    process.exit(0)
-  })
-  process.send?.(readyMessage(supervisor.https, supervisor.http, pool.status()))
-  const isStopping = await Promise.race([supervisor.alone.then(() => false), stopping.then(() => true)])
-  if (isStopping) return
-  const blobsFolder = edge.blobs
-  const httpsPort = supervisor.https[0]?.port ?? 443
-  link = startLink({
-    httpsPort,
-    socketPath,
-    identity: edge.identity,
-    store,
-    blobsFolder,
-    pool,
-    log,
-    version: ownVersion(),
-  })
+  const prepared = await prepareSupervisor(settings, log)
+  const parts = writerParts(settings, log, prepared, () => supervisor)
+  const role = createWriterRole(parts, unlock, parts.openStore())
+  const mayWrite = (): boolean => role.isHeld
+  const supervisor = await startSupervisor(prepared, { settings, log, isReplacement: false, mayWrite })
+  await run(settings, log, role, supervisor, stopping)
+  // Workers that were left behind hear of no change.
+  await Promise.race([supervisor.alone(), stopping])
+  role.begin()
 }
 
-function readyMessage(
-  https: readonly Bind[],
-  http: readonly Bind[],
-  status: { runtime: string; workers: number },
-): ListenerReady {
-  const { runtime, workers } = status
-  return { type: 'ready', https: https.map(shown), http: http.map(shown), runtime, workers }
+/** Beside a running one: everything that can fail without it is done before it is asked to let go. */
+async function replace(settings: Settings, log: Logger): Promise<void> {
+  const stopping = stopRequest()
+  const prepared = await prepareSupervisor(settings, log)
+  const predecessor = await askPredecessor(settings.dataDir)
+  faultPoint('upgrade.asked')
+  const unlock = takeLock(settings.dataDir, 'listener')
+  const parts = writerParts(settings, log, prepared, () => ({
+    ...supervisor,
+    pool: withPredecessor(supervisor, predecessor),
+  }))
+  const role = createWriterRole(parts, unlock, openSoundEdgeStore(prepared.edge.path))
+  const mayWrite = (): boolean => role.isHeld
+  const supervisor = await startSupervisor(prepared, { settings, log, isReplacement: true, mayWrite })
+  await predecessor.taken()
+  await run(settings, log, role, supervisor, stopping)
+  role.begin()
+}
+
+/** The workers serve: stops when asked, is replaced when asked, and says that it runs. */
+async function run(
+  settings: Settings,
+  log: Logger,
+  role: WriterRole,
+  supervisor: Supervisor,
+  stopping: Promise<void>,
+): Promise<void> {
+  const end = async (): Promise<void> => {
+    await role.letGo()
+    await supervisor.stop()
+    process.exit(0)
+  }
+  const takeBack = async (): Promise<void> => {
+    log.warn('a successor did not take over; going on')
+    try {
+      await supervisor.endStrangers()
+      await role.takeBack()
+      supervisor.reclaim()
+    } catch (error) {
+      log.fatal({ err: error }, 'the records cannot be taken back; starting anew')
+      process.exit(1)
+    }
+  }
+  void stopping.then(end)
+  process.on('message', (message: { type?: string }) => void obey(message, supervisor))
+  const { invalidate } = supervisor.pool
+  await awaitSuccessor(
+    settings.dataDir,
+    { letGo: () => role.letGo(), takeBack, retire: () => void end(), invalidate },
+    log,
+  )
+  await tellParent(readyMessage(supervisor))
+}
+
+/** Workers of a predecessor that still drain drop what has changed too, before a change is confirmed. */
+function withPredecessor({ pool, alone }: Supervisor, predecessor: Predecessor): LinkPool {
+  return {
+    status: pool.status,
+    async invalidate(keys) {
+      const wasHeard = await Promise.all([predecessor.invalidate(keys), pool.invalidate(keys)])
+      // Killed, perhaps: then its workers end by themselves, since ours have taken over.
+      if (!wasHeard[0]) await alone()
+    },
+  }
+}
+
+function writerParts(
+  settings: Settings,
+  log: Logger,
+  { edge }: Prepared,
+  served: () => Pick<Supervisor, 'https' | 'observation'> & { readonly pool: LinkPool },
+): WriterParts {
+  return {
+    dataDir: settings.dataDir,
+    openStore: () =>
+      openEdgeStore(edge.path, (detail) => log.error({ detail }, 'the records were damaged; asking for all anew')),
+    startLink(store) {
+      const { pool, https, observation } = served()
+      const socketPath = linkSocketPath(settings)
+      const reports = startReportLink({ socketPath, identity: edge.identity, observation, log })
+      const link = startLink({
+        httpsPort: https[0]?.port ?? 443,
+        socketPath,
+        identity: edge.identity,
+        store,
+        blobsFolder: edge.blobs,
+        pool,
+        log,
+        version: ownVersion(),
+      })
+      return { close: () => Promise.all([link.close(), reports.close()]) }
+    },
+  }
+}
+
+function readyMessage({ https, http, pool }: Supervisor): ListenerReady {
+  const { runtime, workers } = pool.status()
+  return { type: 'ready', https: https.map(shown), http: http.map(shown), runtime, workers, version: ownVersion() }
 }
 
 function shown({ address, port }: Bind): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+/** What the parent asks of a running listener. */
+async function obey(message: { type?: string }, { pool }: Supervisor): Promise<void> {
+  if (message.type !== 'replace-workers') return
+  await pool.replaceAll().then(
+    () => tellParent({ type: 'done' }),
+    (error: Error) => tellParent({ type: 'failed', message: error.message }),
+  )
+}
+
+/** Resolves when it is on its way, or when there is no parent. */
+function tellParent(message: object): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve()
+    else process.send(message, undefined, undefined, () => resolve())
+  })
 }

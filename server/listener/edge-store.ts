@@ -85,6 +85,20 @@ export function openEdgeStore(folder: string, onDamaged: (detail: string) => voi
   }
 }
 
+/**
+ * Opens the store as it is, for a supervisor that takes over from a running one: beginning anew would
+ * leave visitors without an answer meanwhile. Throws what is wrong with it.
+ */
+export function openSoundEdgeStore(folder: string): EdgeStore {
+  if (existsSync(join(folder, DAMAGED_MARK))) throw new Error('the records are damaged: restart the listener')
+  try {
+    return openFile(folder)
+  } catch (error) {
+    const reason = (error as Error).message
+    throw new Error(`the records cannot be taken over as they are: restart the listener (${reason})`, { cause: error })
+  }
+}
+
 /** Whether an error of the store says that its file is damaged (SQLITE_CORRUPT, SQLITE_NOTADB) or of another layout. */
 export function isDamage(error: unknown): boolean {
   if (error instanceof LayoutError) return true

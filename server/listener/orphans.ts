@@ -17,8 +17,8 @@ export type Orphans = {
   hold(bind: Bind): boolean
   /** Those that are alive now. */
   left(): Roster
-  /** Asks them to let their connections finish and end, when they are in the way of their successors. */
-  end(): void
+  /** Asks them to let their connections finish and end, when they are in the way; or ends them at once. */
+  end(signal?: 'SIGTERM' | 'SIGKILL'): void
   /** Waits until all are gone, at most `timeoutMs`. */
   gone(timeoutMs: number): Promise<boolean>
 }
@@ -42,9 +42,13 @@ export function trackWorkers(
   replaceFile(join(edgeFolder, FILE), JSON.stringify(roster), 0o600)
 }
 
-/** Reads who was written down and is still alive. A missing or broken file means nobody. */
-export function findOrphans(edgeFolder: string): Orphans {
-  const roster = readRoster(join(edgeFolder, FILE))
+/**
+ * Reads who was written down and is still alive, those of `except` left out: they have a supervisor. A
+ * missing or broken file means nobody.
+ */
+export function findOrphans(edgeFolder: string, except: readonly number[] = []): Orphans {
+  const read = readRoster(join(edgeFolder, FILE))
+  const roster = { ...read, workers: read.workers.filter(({ pid }) => !except.includes(pid)) }
   const alive = (): Tracked[] => roster.workers.filter((worker) => startTicksOf(worker.pid) === worker.startTicks)
   const left = (): Roster => {
     const workers = alive()
@@ -53,10 +57,10 @@ export function findOrphans(edgeFolder: string): Orphans {
   return {
     left,
     hold: (bind) => left().binds.some((held) => held.address === bind.address && held.port === bind.port),
-    end() {
+    end(signal = 'SIGTERM') {
       for (const { pid } of alive()) {
         try {
-          process.kill(pid, 'SIGTERM')
+          process.kill(pid, signal)
         } catch {
           // It has ended meanwhile.
         }

@@ -1,76 +1,128 @@
 import { availableParallelism } from 'node:os'
+import { faultPoint } from '../process/fault-point.ts'
 import type { Logger } from '../process/log.ts'
 import { type Settings, SettingsError } from '../process/settings.ts'
 import { chooseRuntime } from './choose-runtime.ts'
 import { type EdgeFolder, findAccount, prepareEdgeFolder, type WorkerAccount } from './edge-folder.ts'
-import { type EdgeStore, openEdgeStore } from './edge-store.ts'
+import { openEdgeReader } from './edge-store.ts'
 import { claimGeneration, takeOver } from './generation.ts'
 import { type Observation, startObservation } from './observe/observation.ts'
 import { findOrphans, type Orphans, trackWorkers } from './orphans.ts'
 import { permitMigration, resolvePorts } from './ports.ts'
+import type { WorkerLaunch } from './worker-command.ts'
 import type { Bind, StartMessage } from './worker-messages.ts'
 import { startWorkerPool, type WorkerPool, type WorkerPoolOptions } from './worker-pool.ts'
 
 /** Workers of a killed supervisor let their connections finish for 10 s. */
 const ORPHANS_MS = 12_000
 
-/** A data plane that serves what its disk holds, with or without a control plane. */
-export type Supervisor = {
+/** What can be found out before the ports are touched. */
+export type Prepared = {
   readonly edge: EdgeFolder
-  readonly store: EdgeStore
+  readonly launch: WorkerLaunch
+}
+
+/** The workers of this machine, and what is needed to hand them over. They serve with or without a control plane. */
+export type Supervisor = {
   readonly pool: WorkerPool
   readonly observation: Observation
   readonly https: readonly Bind[]
   readonly http: readonly Bind[]
-  /**
-   * Resolves when no worker of a killed predecessor is left. Apply no change before: those workers
-   * would not hear of it.
-   */
-  readonly alone: Promise<void>
-  /** Lets connections finish, ends the workers and closes the store. */
+  /** Resolves when no worker of a predecessor is left, after 12 s at most. */
+  alone(): Promise<void>
+  /** After a successor that has failed: its workers let their connections finish and end, after 12 s at the latest. */
+  endStrangers(): Promise<void>
+  /** Writes down again that our workers have the ports. */
+  reclaim(): void
+  /** Lets connections finish, at most 12 s, and ends the workers. */
   stop(): Promise<void>
 }
 
+/** How a supervisor starts. */
+export type SupervisorOptions = {
+  readonly settings: Settings
+  readonly log: Logger
+  /** Beside a running one, whose workers are not in the way and are never ended for it. */
+  readonly isReplacement: boolean
+  /** Whether this process may write into the edge's folder. */
+  readonly mayWrite: () => boolean
+}
+
 /**
- * Starts the data plane of this machine from its own disk. Throws `SettingsError`, `PortError`,
- * `RuntimeError` or `WorkerStartError`, each with one line; then nothing of it is left running.
+ * Makes the edge's folder and chooses a runtime whose self-test passes. Throws `SettingsError` or
+ * `RuntimeError`.
  */
-export async function startSupervisor(settings: Settings, log: Logger): Promise<Supervisor> {
+export async function prepareSupervisor(settings: Settings, log: Logger): Promise<Prepared> {
   const account = workerAccount(settings, log)
   const edge = prepareEdgeFolder(settings.dataDir, account)
-  const store = openEdgeStore(edge.path, (detail) =>
-    log.error({ detail }, 'the records were damaged; asking for all anew'),
-  )
-  const observation = startObservation({ dataDir: settings.dataDir, store, log })
+  return { edge, launch: await chooseRuntime(settings.listenerRuntime, account, log) }
+}
+
+/**
+ * Starts the workers and takes over from those of any predecessor. The store has to exist. Throws
+ * `PortError` or `WorkerStartError`, each with one line; then nothing of it is left running.
+ */
+export async function startSupervisor(prepared: Prepared, options: SupervisorOptions): Promise<Supervisor> {
+  const { settings, log, isReplacement } = options
+  const { edge, launch } = prepared
+  // The store is handed over before the last line of the workers has come.
+  const reader = openEdgeReader(edge.path)
+  const observation = startObservation({ dataDir: settings.dataDir, store: reader, log })
+  const close = async (): Promise<void> => {
+    await observation.close()
+    reader.close()
+  }
   try {
     permitMigration(log)
     const orphans = findOrphans(edge.path)
-    const [launch, [https = [], http = []]] = await Promise.all([
-      chooseRuntime(settings.listenerRuntime, account, log),
-      resolvePorts(wishesOf(settings), orphans),
-    ])
+    const [https = [], http = []] = await resolvePorts(wishesOf(settings), orphans)
     const generation = claimGeneration(edge.path)
-    const options = {
+    let pids: readonly number[] = []
+    const track = (): void => {
+      if (options.mayWrite()) trackWorkers(edge.path, pids, [...https, ...http], orphans)
+    }
+    const poolOptions: WorkerPoolOptions = {
       launch,
       count: settings.workers ?? availableParallelism(),
       message: startMessage(edge, settings, generation, https, http),
       log,
       intake: observation.intake,
-      onWorkers: (pids: readonly number[]) => trackWorkers(edge.path, pids, [...https, ...http], orphans),
+      onWorkers(now) {
+        pids = now
+        track()
+      },
     }
-    const pool = await startBesideOrphans(options, orphans)
+    const pool = await (isReplacement ? startWorkerPool(poolOptions) : startBesideOrphans(poolOptions, orphans))
+    if (isReplacement) faultPoint('upgrade.listening')
     takeOver(edge.path, generation)
-    const stop = async (): Promise<void> => {
-      await pool.drain()
-      await observation.close()
-      store.close()
+    if (isReplacement) faultPoint('upgrade.taken')
+    return {
+      pool,
+      observation,
+      https,
+      http,
+      alone: () => orphans.gone(ORPHANS_MS).then(() => undefined),
+      endStrangers: () => endAll(findOrphans(edge.path, pids)),
+      reclaim() {
+        takeOver(edge.path, generation)
+        track()
+      },
+      async stop() {
+        await pool.drain()
+        await close()
+      },
     }
-    return { edge, store, pool, observation, https, http, alone: orphans.gone(ORPHANS_MS).then(() => undefined), stop }
   } catch (error) {
-    await observation.close()
-    store.close()
+    await close()
     throw error
   }
+}
+
+async function endAll(workers: Orphans): Promise<void> {
+  workers.end()
+  if (await workers.gone(ORPHANS_MS)) return
+  workers.end('SIGKILL')
+  await workers.gone(ORPHANS_MS)
 }
 
 /**

@@ -35,6 +35,11 @@ export type WorkerPool = {
    */
   invalidate(keys: readonly { kind: RecordKind; key: string }[]): Promise<void>
   status(): PoolStatus
+  /**
+   * Puts a new process in place of each worker, one after the other: the new one listens before the old
+   * one drains. Throws `WorkerStartError` when one does not come up; the others stay as they are.
+   */
+  replaceAll(): Promise<void>
   /** Ends all workers after their connections, at most 12 s. None is started again. */
   drain(): Promise<void>
 }
@@ -42,10 +47,14 @@ export type WorkerPool = {
 /** Starts the workers and resolves when all of them listen. Throws `WorkerStartError`; then none is left. */
 export async function startWorkerPool(options: WorkerPoolOptions): Promise<WorkerPool> {
   const { launch, log } = options
+  /** All that live, those that drain as well. */
   const live = new Set<WorkerProcess>()
+  /** Those whose end is no crash. */
+  const retired = new Set<WorkerProcess>()
   let isDraining = false
   let runtime: string = launch.runtime
 
+  const announce = (): void => options.onWorkers([...live].flatMap((worker) => worker.pid ?? []))
   const startOne = (): WorkerProcess => {
     const worker = startWorkerProcess(launch, options.message, log, options.intake?.())
     live.add(worker)
@@ -56,18 +65,19 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
       },
       () => undefined,
     )
+    void worker.ended.then(() => {
+      live.delete(worker)
+      announce()
+    })
     return worker
   }
-  const announce = (): void => options.onWorkers([...live].flatMap((worker) => worker.pid ?? []))
   const keep = async (first: WorkerProcess): Promise<void> => {
     let worker = first
     let pause = 0
     for (;;) {
       const since = Date.now()
       await worker.ended
-      live.delete(worker)
-      announce()
-      if (isDraining) return
+      if (isDraining || retired.delete(worker)) return
       const reason = await worker.listening.then(() => 'it had been serving', messageOf)
       log.warn({ pid: worker.pid, reason }, 'a worker has ended; starting another')
       pause = pauseAfter(Date.now() - since, pause)
@@ -79,6 +89,16 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
   const drain = async (): Promise<void> => {
     isDraining = true
     await Promise.all([...live].map((worker) => worker.drain()))
+  }
+  /** Resolves when the new one listens, with the end of the old one. */
+  const replaceOne = async (old: WorkerProcess): Promise<{ drained: Promise<void> }> => {
+    const fresh = startOne()
+    await fresh.listening
+    // One that has crashed meanwhile has a replacement of its own.
+    const isLeft = live.has(old) && !isDraining
+    if (!isDraining) void keep(fresh)
+    if (isLeft) retired.add(old)
+    return { drained: isLeft ? old.drain() : Promise.resolve() }
   }
 
   const first = Array.from({ length: options.count }, startOne)
@@ -97,7 +117,13 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
         await Promise.all([...live].map((worker) => worker.invalidate(part)))
       }
     },
-    status: () => ({ ...sum([...live]), workers: live.size, runtime }),
+    async replaceAll() {
+      const olds = [...live].filter((worker) => !retired.has(worker))
+      const drained: Promise<void>[] = []
+      for (const old of olds) drained.push((await replaceOne(old)).drained)
+      await Promise.all(drained)
+    },
+    status: () => ({ ...sum([...live]), workers: live.size - retired.size, runtime }),
     drain,
   }
 }

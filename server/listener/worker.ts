@@ -5,12 +5,13 @@ import { addressMatcher } from './admission.ts'
 import { createContexts } from './contexts.ts'
 import { createDeadlines } from './deadlines.ts'
 import { descriptorLimit, hasDescriptors } from './descriptors.ts'
+import { drainWorker } from './drain.ts'
 import { openEdgeReader } from './edge-store.ts'
-import { createFrontDoor, type FrontDoor } from './front-door.ts'
+import { createFrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
 import { proveIsolation } from './isolation-proof.ts'
-import { createObserver, type Observer } from './observe/observer.ts'
+import { createObserver } from './observe/observer.ts'
 import { createReportPipe } from './observe/report-pipe.ts'
 import { createOwnAddresses } from './own-addresses.ts'
 import { createPanelHop } from './panel-hop.ts'
@@ -30,8 +31,6 @@ const BACKLOG = 4_096
 const STATUS_EVERY_MS = 1_000
 /** How often a worker whose supervisor was killed looks whether a successor has taken over. */
 const SUCCESSOR_CHECK_MS = 250
-/** After this a draining worker ends with the connections that are left. */
-const DRAIN_MS = 10_000
 
 type Worker = { invalidate(keys: Parameters<ReturnType<typeof createContexts>['invalidate']>[0]): void; drain(): void }
 
@@ -74,18 +73,25 @@ function fail(error: Error): void {
   process.stdout.write(`${JSON.stringify({ type: 'failed', message: error.message })}\n`, () => process.exit(1))
 }
 
-/** The supervisor is gone: go on serving until the workers of another one have the ports, or none can come. */
+/**
+ * The supervisor is gone: go on serving until the workers of another one have the ports, or none can
+ * come. One that was killed before it had taken over leaves the ports to those before it.
+ */
 function watchForSuccessor(): void {
   if (start === null) process.exit(0)
   const { edgeFolder, generation } = start
-  const timer = setInterval(() => {
+  const timer = setInterval(look, SUCCESSOR_CHECK_MS)
+  look()
+  function look(): void {
     const isGone = !existsSync(edgeFolder)
-    if (!isGone && takenGeneration(edgeFolder) <= generation) return
+    const taken = takenGeneration(edgeFolder)
+    if (!isGone && taken === generation) return
     clearInterval(timer)
-    workerLog('info', isGone ? 'the data directory is gone; ending' : 'another supervisor has taken over; ending')
+    const why = taken > generation ? 'another supervisor has taken over' : 'our supervisor never took over'
+    workerLog('info', isGone ? 'the data directory is gone; ending' : `${why}; ending`)
     if (worker === null) process.exit(0)
     else worker.drain()
-  }, SUCCESSOR_CHECK_MS)
+  }
 }
 
 /** Builds the worker and binds its ports. It takes invalidations from before the first connection. */
@@ -123,6 +129,14 @@ async function run(message: StartMessage): Promise<void> {
     report: (error) => workerLog('error', 'a connection could not be judged', { err: error.message }),
   })
   const listeners: Server[] = []
+  let isDraining = false
+  let accepted = 0
+  const counted =
+    (admit: (socket: Socket) => void) =>
+    (socket: Socket): void => {
+      accepted += 1
+      admit(socket)
+    }
   worker = {
     invalidate(keys) {
       contexts.invalidate(keys)
@@ -130,35 +144,19 @@ async function run(message: StartMessage): Promise<void> {
       servers.invalidate(keys)
       observer.invalidate(keys)
     },
-    drain: drainOnce(() => {
-      for (const listener of listeners) listener.close()
-      servers.drain()
-      return door
-    }, observer),
+    drain() {
+      if (isDraining) return
+      isDraining = true
+      const open = (): number => door.counters().connections
+      const target = { listeners, accepted: () => accepted, open, part: () => servers.drain() }
+      void drainWorker(target, () => void observer.close().finally(() => process.exit(0)))
+    },
   }
   await proveIsolation()
-  for (const bind of message.https) listeners.push(await listen(bind, door.admit))
-  for (const bind of message.http) listeners.push(await listen(bind, door.admitPlain))
+  for (const bind of message.https) listeners.push(await listen(bind, counted(door.admit)))
+  for (const bind of message.http) listeners.push(await listen(bind, counted(door.admitPlain)))
   const sendStatus = (): void => report({ type: 'status', counters: { ...door.counters(), contexts: contexts.size } })
   setInterval(sendStatus, STATUS_EVERY_MS).unref()
-}
-
-/** `begin` stops listening; then connections may finish, and the process ends. A second call changes nothing. */
-function drainOnce(begin: () => FrontDoor, observer: Pick<Observer, 'close'>): () => void {
-  let isDraining = false
-  return () => {
-    if (isDraining) return
-    isDraining = true
-    const door = begin()
-    const since = Date.now()
-    const leave = (): void => {
-      if (door.counters().connections > 0 && Date.now() - since <= DRAIN_MS) return
-      clearInterval(timer)
-      void observer.close().finally(() => process.exit(0))
-    }
-    const timer = setInterval(leave, 50)
-    leave()
-  }
 }
 
 function listen(bind: Bind, admit: (socket: Socket) => void): Promise<Server> {

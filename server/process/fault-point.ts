@@ -14,6 +14,9 @@ export const faultPoints = [
   'publish.sent',
   'apply.written',
   'apply.acked',
+  'upgrade.asked',
+  'upgrade.listening',
+  'upgrade.taken',
 ] as const
 
 /** One of `faultPoints`. */

@@ -15,18 +15,24 @@ const MAX_PATH_BYTES = 100
  */
 export function linkSocketPath(settings: Pick<Settings, 'linkSocket' | 'dataDir'>): string {
   if (settings.linkSocket !== null) return settings.linkSocket
-  const inData = join(settings.dataDir, 'run', 'link.sock')
-  const path = Buffer.byteLength(inData) <= MAX_PATH_BYTES ? inData : temporaryPath(settings.dataDir)
+  const path = runSocketPath(settings.dataDir, 'link.sock')
   makeOwnFolder(dirname(path))
   return path
 }
 
-function temporaryPath(dataDir: string): string {
+/**
+ * Path of a Unix socket of an installation, by its name of at most 20 bytes: in the data directory, or
+ * in the folder for those that are too deep. Nothing is made; whoever listens calls `makeOwnFolder`.
+ */
+export function runSocketPath(dataDir: string, name: string): string {
+  const inData = join(dataDir, 'run', name)
+  if (Buffer.byteLength(inData) <= MAX_PATH_BYTES) return inData
   const id = createHash('sha256').update(dataDir).digest('hex').slice(0, 16)
-  return join(tmpdir(), `nameplate-link-${id}`, 'link.sock')
+  return join(tmpdir(), `nameplate-link-${id}`, name)
 }
 
-function makeOwnFolder(folder: string): void {
+/** Makes a folder that only this user may write to. Throws `SettingsError` when it is somebody else's. */
+export function makeOwnFolder(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const { uid, mode } = lstatSync(folder)
   const isFolder = lstatSync(folder).isDirectory()

@@ -6,6 +6,7 @@ import { takeLock } from './lock.ts'
 import { createLog, type Logger } from './log.ts'
 import { type EmbeddedPostgres, type PostgresOptions, startPostgres } from './postgres.ts'
 import type { Settings } from './settings.ts'
+import { serveUpgrades, type UpgradeKind } from './upgrade-socket.ts'
 
 /** The planes that a parent can run. */
 export const planes = ['control', 'listener'] as const
@@ -23,6 +24,7 @@ export type ListenerReady = {
   readonly http: readonly string[]
   readonly runtime: string
   readonly workers: number
+  readonly version: string
 }
 
 /** A running installation. */
@@ -72,11 +74,24 @@ export async function startPlanes(
     const control = launch<ControlReady>('control')
     const listener = launch<ListenerReady>('listener')
     const [controlReady, listenerReady] = await Promise.all([control?.ready ?? null, listener?.ready ?? null])
+    if (listener !== null) {
+      stops.push(await serveUpgrades(settings.dataDir, (kind) => upgrade(listener, kind), log))
+    }
     return { control: controlReady, listener: listenerReady, stop }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** Replaces the data plane, or its workers, by what is on disk. The line is for who asked. */
+async function upgrade(listener: Child<ListenerReady>, kind: UpgradeKind): Promise<string> {
+  if (kind === 'workers') {
+    await listener.ask('replace-workers')
+    return 'All workers were replaced, one after the other.'
+  }
+  const { workers, runtime, version } = await listener.replace()
+  return `The listener was replaced: version ${version}, ${workers} workers on ${runtime}.`
 }
 
 /** The embedded server, started again when it dies; its URL stays the same. */

@@ -20,10 +20,10 @@ export type Command = {
   end(signal?: NodeJS.Signals): Promise<void>
 }
 
-/** Starts a command without waiting for anything. `wrapper` is a program that becomes it, such as `setpriv`. */
+/** Starts a command (with its options after spaces) without waiting for anything. `wrapper` is a program that becomes it, such as `setpriv`. */
 export function launch(command: string, env: NodeJS.ProcessEnv, wrapper: readonly string[] = []): Command {
   let output = ''
-  const [program = process.execPath, ...args] = [...wrapper, process.execPath, CLI, command]
+  const [program = process.execPath, ...args] = [...wrapper, process.execPath, CLI, ...command.split(' ')]
   const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))

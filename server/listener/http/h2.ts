@@ -25,6 +25,8 @@ import type { RequestLog } from './request-log.ts'
 /** HTTP/2 on sockets that are handed over. */
 export type Http2 = { accept(socket: TLSSocket, connection: Connection): void }
 
+/** RFC 9113 section 6.8: in a GOAWAY it stands for every stream that may still come. */
+const MAX_STREAM_ID = 2 ** 31 - 1
 /** Fields that HTTP/2 forbids (RFC 9113 section 8.2.2). */
 const CONNECTION_FIELDS = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade'])
 
@@ -68,7 +70,11 @@ export function createHttp2(deps: {
           if (!session.closed && !session.destroyed) session.close()
           if (!isBusy) deps.deadlines.arm(FAREWELL_MS, () => void socket.destroy())
         }
-        const held = holdConnection(connection, deps.deadlines, leave)
+        // First only "no more than these": what the client sends before it has read this is still answered.
+        const announce = (): void => {
+          if (!session.closed && !session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID)
+        }
+        const held = holdConnection(connection, deps.deadlines, leave, announce)
         heldOf.set(session, held)
         deps.open.add(socket, held)
         session.setLocalWindowSize(UPLOAD_WINDOW_BYTES)
