@@ -124,7 +124,7 @@ async function run(message: StartMessage): Promise<void> {
     servers,
     deadlines,
     maxConnections: connectionLimit(files),
-    hasRoom: () => hasDescriptors(files),
+    hasRoom: () => hasDescriptors('visitor'),
     isProxy: addressMatcher(message.proxyProtocolFrom ?? []),
     report: (error) => workerLog('error', 'a connection could not be judged', { err: error.message }),
   })

@@ -2,6 +2,7 @@ import net, { type Socket } from 'node:net'
 import tls, { type TLSSocket } from 'node:tls'
 import type { ProxyOptions } from '../../contract/site-options.ts'
 import type { Deadline, Deadlines } from '../deadlines.ts'
+import { hasDescriptors } from '../descriptors.ts'
 import { MAX_IDLE_UPSTREAM_SOCKETS, MAX_UPSTREAM_SOCKETS, UPSTREAM_IDLE_MS } from './limits.ts'
 import type { UpstreamAddress } from './upstream-address.ts'
 import { upstreamTls } from './upstream-agents.ts'
@@ -111,7 +112,7 @@ export function createUpstreamSockets(
       }
     },
     get hasRoom() {
-      return openCount < MAX_UPSTREAM_SOCKETS
+      return openCount < MAX_UPSTREAM_SOCKETS && hasDescriptors('upstream')
     },
     open(key, address, done) {
       let current: Socket | null = null
