@@ -67,6 +67,9 @@ export function nameplate(runtime: Runtime, version: () => string): ServerKind {
 async function fillWithScene(edge: EdgeFolder, scene: Scene): Promise<void> {
   const files = { 'index.html': PAGE, ...(scene.hasLargeFile ? { [LARGE_PATH.slice(1)]: largeFile() } : {}) }
   const store = openEdgeStore(edge.path)
+  // Loopback addresses are exempt from the limits by address otherwise, and what those cost would not be seen.
+  const limits = { kind: 'setting', key: 'listenerLimits', payload: { value: { exempt: [] } }, revision: 1 } as const
+  store.apply([limits], 1)
   const { upstreamPort, certificates, accessLog } = scene
   const site =
     upstreamPort === null
