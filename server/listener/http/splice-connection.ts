@@ -137,6 +137,8 @@ function take(
 
 function entryOf(connection: Connection, head: StrictHead, siteId: string) {
   const startedAtMs = performance.now()
+  // While the socket is open: a visitor who leaves early is logged as well.
+  connection.tls()
   const { method, target } = head
   const { host, referer, userAgent } = head.fields
   const asked = { connection, siteId, host, method, target, protocol: 'HTTP/1.1', referer, userAgent } as const

@@ -105,7 +105,7 @@ export function createPassages(visitor: Socket, deadlines: Deadlines): Passages 
     keeps = request.mayKeep()
     const page = sitePageBytes(reason, group.options.errorPages, { isHead, close: !keeps })
     isStalled = !visitor.write(page)
-    bytes = isHead ? 0 : page.length
+    bytes = page.length - page.indexOf(HEAD_END) - HEAD_END.length
     settle()
   }
   const tryNext = (one: Passage, reason: 502 | 504): void => {

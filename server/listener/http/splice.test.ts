@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SiteRecord } from '../../contract/records.ts'
@@ -331,6 +333,24 @@ describe.each(runtimes)('the byte path on %s', (runtime) => {
     socket.resume()
     await new Promise((resolve) => socket.once('close', resolve))
     expect(read).toBeGreaterThan(size)
+  })
+
+  test('each request is told to the log once, with its status and bytes', async () => {
+    const up = await upstream((socket, { head }) =>
+      socket.write(head.includes('logged-bad') ? 'no HTTP' : `${ok}Content-Length: 2\r\n\r\nok`),
+    )
+    await publish(up.url, { errorPages: { 502: 'own page' } })
+    await ask(get('/logged-good') + last('/logged-bad'))
+    const file = join(rig.folder, 'logs/tenant', hosts[0], 'access.log')
+    const lines = (): string[] => {
+      const all = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []
+      return all.filter((line) => line.includes('/logged-'))
+    }
+    await expect.poll(() => lines().length, { timeout: 20_000 }).toBe(2)
+    expect(lines().map((line) => JSON.parse(line))).toMatchObject([
+      { method: 'GET', target: '/logged-good', host: hosts[0], status: 200, bytes: 2, tls: 'TLSv1.3' },
+      { method: 'GET', target: '/logged-bad', host: hosts[0], status: 502, bytes: 8 },
+    ])
   })
 
   test('events reach the visitor as they come', async () => {
