@@ -10,6 +10,8 @@ export type Lru<V> = {
 export function createLru<V>(maxWeight: number): Lru<V> {
   const entries = new Map<string, { value: V; weight: number }>()
   let total = 0
+  // One that goes on: a new one would walk over all that were deleted before the oldest, at each insertion.
+  let oldest = entries.keys()
   const remove = (key: string): void => {
     total -= entries.get(key)?.weight ?? 0
     entries.delete(key)
@@ -27,9 +29,10 @@ export function createLru<V>(maxWeight: number): Lru<V> {
       if (weight > maxWeight) return
       entries.set(key, { value, weight })
       total += weight
-      for (const oldest of entries.keys()) {
-        if (total <= maxWeight) break
-        remove(oldest)
+      while (total > maxWeight) {
+        const next = oldest.next()
+        if (next.done) oldest = entries.keys()
+        else remove(next.value)
       }
     },
     delete: remove,

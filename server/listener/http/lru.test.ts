@@ -1,0 +1,42 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { createLru, type Lru } from './lru.ts'
+
+const BOUND = 20
+
+type Entry = { readonly key: string; readonly weight: number }
+
+/** The same by the plainest means: a list, the oldest first. */
+function listLru(): Lru<number> & { readonly entries: () => readonly Entry[] } {
+  let list: Entry[] = []
+  const without = (key: string): Entry[] => list.filter((entry) => entry.key !== key)
+  return {
+    get(key) {
+      const held = list.find((entry) => entry.key === key)
+      if (held !== undefined) list = [...without(key), held]
+      return held?.weight
+    },
+    set(key, _value, weight) {
+      list = [...without(key), { key, weight }]
+      while (list.reduce((sum, entry) => sum + entry.weight, 0) > BOUND) list.shift()
+    },
+    delete(key) {
+      list = without(key)
+    },
+    entries: () => list,
+  }
+}
+
+test('it holds what was asked for last, as far as the weights go', () => {
+  const step = fc.tuple(fc.constantFrom('get', 'set', 'delete'), fc.nat(30), fc.integer({ min: 1, max: 5 }))
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+      const [lru, model] = [createLru<number>(BOUND), listLru()]
+      const run = (one: Lru<number>, [action, number, weight]: (typeof steps)[number]): unknown =>
+        action === 'set' ? one.set(`${number}`, weight, weight) : one[action as 'get' | 'delete'](`${number}`)
+      for (const one of steps) expect(run(lru, one)).toBe(run(model, one))
+      for (const { key, weight } of [...model.entries()]) expect(lru.get(key)).toBe(weight)
+    }),
+    { numRuns: 1_000 },
+  )
+})
