@@ -13,6 +13,7 @@ import { createAddressService } from './control/addresses/service.ts'
 import { thisMachine } from './control/addresses/view.ts'
 import { buildApi } from './control/api/app.ts'
 import { listen, localUrl } from './control/api/listen.ts'
+import { createControlMetrics } from './control/api/metrics.ts'
 import { createAuthenticate } from './control/auth/authenticate.ts'
 import { authRoutes } from './control/auth/routes.ts'
 import { createSessionService } from './control/auth/sessions.ts'
@@ -78,6 +79,7 @@ import { createVault, loadMasterKey, type Vault } from './control/vault.ts'
 import { linkSocketPath } from './process/link-path.ts'
 import { takeLock } from './process/lock.ts'
 import { createLog, type Logger } from './process/log.ts'
+import { startMetricsServer } from './process/metrics-server.ts'
 import { complaintOf } from './process/operator-error.ts'
 import { replicaId } from './process/replica-id.ts'
 import { readSettings, type Settings, SettingsError } from './process/settings.ts'
@@ -135,6 +137,12 @@ async function main(settings: Settings): Promise<void> {
   const base = await openBase(settings, stops)
   await seed(base)
   const app = await compose(base, stops)
+  const metrics = startMetricsServer({
+    listen: settings.metricsListen,
+    pages: { '/metrics': createControlMetrics(base.db) },
+    log: base.log,
+  })
+  stops.push(() => metrics.close())
   await listen(app, settings.apiListen)
   stops.push(() => app.close())
   process.send?.(await readyMessage(base))

@@ -2,6 +2,7 @@ import { openEdgeStore, openSoundEdgeStore } from './listener/edge-store.ts'
 import { askPredecessor, awaitSuccessor, type Predecessor } from './listener/handover.ts'
 import { type LinkPool, startLink } from './listener/link-client.ts'
 import { startReportLink } from './listener/observe/report-link.ts'
+import { startStatusServer } from './listener/observe/status-page.ts'
 import { type Prepared, prepareSupervisor, type Supervisor, startSupervisor } from './listener/supervisor.ts'
 import type { Bind } from './listener/worker-messages.ts'
 import { createWriterRole, type WriterParts, type WriterRole } from './listener/writer-role.ts'
@@ -101,9 +102,13 @@ async function run(
 }
 
 /** Workers of a predecessor that still drain drop what has changed too, before a change is confirmed. */
-function withPredecessor({ pool, alone }: Supervisor, predecessor: Predecessor): LinkPool {
+function withPredecessor(
+  { pool, alone }: Supervisor,
+  predecessor: Predecessor,
+): LinkPool & Pick<Supervisor['pool'], 'members'> {
   return {
     status: pool.status,
+    members: pool.members,
     async invalidate(keys) {
       const wasHeard = await Promise.all([predecessor.invalidate(keys), pool.invalidate(keys)])
       // Killed, perhaps: then its workers end by themselves, since ours have taken over.
@@ -116,14 +121,17 @@ function writerParts(
   settings: Settings,
   log: Logger,
   { edge }: Prepared,
-  served: () => Pick<Supervisor, 'https' | 'observation'> & { readonly pool: LinkPool },
+  served: () => Pick<Supervisor, 'https' | 'http' | 'observation'> & {
+    readonly pool: LinkPool & Pick<Supervisor['pool'], 'members'>
+  },
 ): WriterParts {
   return {
     dataDir: settings.dataDir,
     openStore: () =>
       openEdgeStore(edge.path, (detail) => log.error({ detail }, 'the records were damaged; asking for all anew')),
     startLink(store) {
-      const { pool, https, observation } = served()
+      const supervisor = served()
+      const { pool, https, observation } = supervisor
       const socketPath = linkSocketPath(settings)
       const reports = startReportLink({ socketPath, identity: edge.identity, observation, log })
       const link = startLink({
@@ -136,7 +144,10 @@ function writerParts(
         log,
         version: ownVersion(),
       })
-      return { close: () => Promise.all([link.close(), reports.close()]) }
+      const isConnected = (): boolean => link.isConnected
+      const source = { ...supervisor, members: pool.members, edgeId: edge.identity.edgeId }
+      const pages = startStatusServer({ settings, supervisor: source, store, isConnected, version: ownVersion(), log })
+      return { close: () => Promise.all([pages.close(), link.close(), reports.close()]) }
     },
   }
 }

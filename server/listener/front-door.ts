@@ -7,7 +7,7 @@ import type { Deadlines } from './deadlines.ts'
 import { createDoorRecords } from './door-records.ts'
 import type { EdgeReader } from './edge-store.ts'
 import { type FirstBytes, judgeFirstBytes } from './first-bytes.ts'
-import { createHandshakes } from './handshake.ts'
+import { createHandshakes, type HandshakeDeps } from './handshake.ts'
 import { plainConnection } from './http/connection.ts'
 import type { HttpServers } from './http/servers.ts'
 import { peekAt, type Wait } from './peek.ts'
@@ -32,6 +32,8 @@ export type FrontDoorDeps = {
   readonly hasRoom: () => boolean
   /** Whether an address is a load balancer that says by the PROXY protocol for whom it connects. */
   readonly isProxy: (address: string) => boolean
+  /** Told of each finished handshake, for counters. */
+  readonly onHandshake?: HandshakeDeps['onHandshake']
   /** Told of what should not happen: records that cannot be read. The connection was refused. */
   readonly report: (error: Error) => void
 }

@@ -4,7 +4,7 @@ import type { Admission, SitePlace } from './admission.ts'
 import type { Contexts } from './contexts.ts'
 import type { DoorRecords } from './door-records.ts'
 import type { ClientHello } from './hello-body.ts'
-import { secureConnection } from './http/connection.ts'
+import { secureConnection, type TlsFacts } from './http/connection.ts'
 import type { HttpServers } from './http/servers.ts'
 import type { RefusalReason } from './refusals.ts'
 import { type TlsAlert, tlsAlert } from './tls-alert.ts'
@@ -30,6 +30,8 @@ export type HandshakeDeps = {
   readonly contexts: Contexts
   readonly admission: Admission
   readonly servers: Pick<HttpServers, 'accept'>
+  /** Told of each finished handshake of a visitor, for counters. */
+  readonly onHandshake?: ((hello: ClientHello, facts: TlsFacts) => void) | undefined
   /** Counts the reason, says the alert and closes. */
   readonly refuse: (socket: Socket, reason: RefusalReason, alert?: TlsAlert | null) => void
   readonly failed: (socket: Socket) => (error: Error) => void
@@ -85,13 +87,23 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
     })
     return secure
   }
-  const serve = (visitor: Visitor, first: Buffer, context: SecureContext, vhost: Vhost, place: SitePlace): void => {
+  const serve = (
+    visitor: Visitor,
+    first: Buffer,
+    context: SecureContext,
+    vhost: Vhost,
+    place: SitePlace,
+    hello: ClientHello,
+  ): void => {
     const { socket, announced } = visitor
     const secure = start(visitor, first, context, HTTP)
     secure.once('secure', () => {
       place.settle()
       const protocol = secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1'
-      deps.servers.accept(secure, protocol, secureConnection(socket, secure, vhost, announced))
+      const connection = secureConnection(socket, secure, vhost, announced)
+      const facts = connection.tls()
+      if (facts !== null) deps.onHandshake?.(hello, facts)
+      deps.servers.accept(secure, protocol, connection)
     })
   }
   const prove = (visitor: Visitor, first: Buffer, rawName: string | null): void => {
@@ -141,7 +153,7 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
         () => contexts.of({ ...vhost, profile, ticketNames: hello.ticketNames }),
         (context) => {
           if (context === null) refuse(socket, 'noCertificate', tlsAlert.unrecognizedName)
-          else serve(visitor, first, context, vhost, place)
+          else serve(visitor, first, context, vhost, place, hello)
         },
       )
     }

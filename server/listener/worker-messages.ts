@@ -40,6 +40,13 @@ export type WorkerCounters = {
   readonly handshakes: number
   readonly refused: number
   readonly contexts: number
+  readonly contextBytes?: number
+  readonly residentBytes?: number
+  /** Longest delay of the event loop since the report before. */
+  readonly loopDelayMs?: number
+  readonly refusedBy?: Readonly<Record<string, number>>
+  /** Finished handshakes by kind (`observe/handshake-counts.ts`). */
+  readonly handshakeKinds?: Readonly<Record<string, number>>
 }
 
 /** What a worker says to its supervisor, one JSON text a line. */

@@ -27,6 +27,13 @@ export type WorkerPoolOptions = {
 /** What the pool says of itself; counters are the sum over the live workers, some seconds old. */
 export type PoolStatus = WorkerCounters & { readonly workers: number; readonly runtime: string }
 
+/** One worker as the status page shows it; counters null before its first word. */
+export type PoolWorker = {
+  readonly pid: number
+  readonly startedAtMs: number
+  readonly counters: WorkerCounters | null
+}
+
 /** The workers of this supervisor. */
 export type WorkerPool = {
   /**
@@ -40,6 +47,8 @@ export type WorkerPool = {
    * one drains. Throws `WorkerStartError` when one does not come up; the others stay as they are.
    */
   replaceAll(): Promise<void>
+  /** Those that live, and how many were started so far. */
+  members(): { readonly workers: readonly PoolWorker[]; readonly started: number }
   /** Ends all workers after their connections, at most 12 s. None is started again. */
   drain(): Promise<void>
 }
@@ -51,6 +60,8 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
   const live = new Set<WorkerProcess>()
   /** Those whose end is no crash. */
   const retired = new Set<WorkerProcess>()
+  const startedAtMs = new WeakMap<WorkerProcess, number>()
+  let started = 0
   let isDraining = false
   let runtime: string = launch.runtime
 
@@ -58,6 +69,8 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
   const startOne = (): WorkerProcess => {
     const worker = startWorkerProcess(launch, options.message, log, options.intake?.())
     live.add(worker)
+    startedAtMs.set(worker, Date.now())
+    started += 1
     announce()
     worker.listening.then(
       (label) => {
@@ -124,6 +137,14 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
       await Promise.all(drained)
     },
     status: () => ({ ...sum([...live]), workers: live.size - retired.size, runtime }),
+    members: () => ({
+      started,
+      workers: [...live].map((worker) => ({
+        pid: worker.pid ?? 0,
+        startedAtMs: startedAtMs.get(worker) ?? 0,
+        counters: worker.counters,
+      })),
+    }),
     drain,
   }
 }

@@ -11,6 +11,8 @@ import { createFrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
 import { proveIsolation } from './isolation-proof.ts'
+import { createDelayMeter } from './observe/delay-meter.ts'
+import { createHandshakeCounts } from './observe/handshake-counts.ts'
 import { createObserver } from './observe/observer.ts'
 import { createReportPipe } from './observe/report-pipe.ts'
 import { createOwnAddresses } from './own-addresses.ts'
@@ -117,6 +119,7 @@ async function run(message: StartMessage): Promise<void> {
     panelHop: createPanelHop({ reader, keyPair }),
     report: (error) => workerLog('error', 'a request failed', { err: String((error as Error)?.stack ?? error) }),
   })
+  const kinds = createHandshakeCounts()
   const files = descriptorLimit()
   const door = createFrontDoor({
     reader,
@@ -126,6 +129,7 @@ async function run(message: StartMessage): Promise<void> {
     maxConnections: connectionLimit(files),
     hasRoom: () => hasDescriptors('visitor'),
     isProxy: addressMatcher(message.proxyProtocolFrom ?? []),
+    onHandshake: kinds.note,
     report: (error) => workerLog('error', 'a connection could not be judged', { err: error.message }),
   })
   const listeners: Server[] = []
@@ -155,7 +159,12 @@ async function run(message: StartMessage): Promise<void> {
   await proveIsolation()
   for (const bind of message.https) listeners.push(await listen(bind, counted(door.admit)))
   for (const bind of message.http) listeners.push(await listen(bind, counted(door.admitPlain)))
-  const sendStatus = (): void => report({ type: 'status', counters: { ...door.counters(), contexts: contexts.size } })
+  const delay = createDelayMeter()
+  const sendStatus = (): void => {
+    const held = { contexts: contexts.size, contextBytes: contexts.bytes, residentBytes: process.memoryUsage.rss() }
+    const counters = { ...door.counters(), ...held, loopDelayMs: delay.take(), handshakeKinds: kinds.byKind }
+    report({ type: 'status', counters })
+  }
   setInterval(sendStatus, STATUS_EVERY_MS).unref()
 }
 

@@ -5,7 +5,7 @@ import { type Child, superviseChild } from './child.ts'
 import { takeLock } from './lock.ts'
 import { createLog, type Logger } from './log.ts'
 import { type EmbeddedPostgres, type PostgresOptions, startPostgres } from './postgres.ts'
-import type { Settings } from './settings.ts'
+import type { Listen, Settings } from './settings.ts'
 import { serveUpgrades, type UpgradeKind } from './upgrade-socket.ts'
 
 /** The planes that a parent can run. */
@@ -67,7 +67,10 @@ export async function startPlanes(
     const launch = <T>(plane: Plane): Child<T> | null => {
       if (!wanted.includes(plane)) return null
       const file = fileURLToPath(new URL(`../${plane}.ts`, import.meta.url))
-      const child = superviseChild<T>({ name: plane, file, env: childEnv, log })
+      // Both planes measure themselves, and one port has one process: the listener takes the next one.
+      const isSecond = plane === 'listener' && wanted.includes('control')
+      const planeEnv = isSecond ? { ...childEnv, NAMEPLATE_METRICS_LISTEN: nextPort(settings.metricsListen) } : childEnv
+      const child = superviseChild<T>({ name: plane, file, env: planeEnv, log })
       stops.push(child.stop)
       return child
     }
@@ -92,6 +95,12 @@ async function upgrade(listener: Child<ListenerReady>, kind: UpgradeKind): Promi
   }
   const { workers, runtime, version } = await listener.replace()
   return `The listener was replaced: version ${version}, ${workers} workers on ${runtime}.`
+}
+
+/** The same address with the port after it (before it, at the end); any port stays any port. */
+function nextPort({ address, port }: Listen): string {
+  const next = port === 0 ? 0 : port === 65_535 ? port - 1 : port + 1
+  return `${address === null ? '' : address.includes(':') ? `[${address}]` : address}:${next}`
 }
 
 /** The embedded server, started again when it dies; its URL stays the same. */

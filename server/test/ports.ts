@@ -37,7 +37,8 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = []
   for (let tries = 0; ports.length < count; tries += 1) {
     if (tries === TRIES) throw new Error(`no ${count} free ports between ${FIRST} and ${AFTER_LAST}`)
-    const port = randomInt(FIRST, AFTER_LAST)
+    // Even ones: the listener serves its metrics on the port after the one that it is given.
+    const port = randomInt(FIRST / 2, AFTER_LAST / 2) * 2
     if (await claims(port)) ports.push(port)
   }
   return ports
