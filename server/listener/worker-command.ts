@@ -19,9 +19,12 @@ const WORKER_FILE = fileURLToPath(new URL('worker.ts', import.meta.url))
 
 /** Bun would read `bunfig.toml` (which can name code to run) and `.env` of its folder, and fetch what is missing. */
 const BUN_FLAGS = ['--config=/dev/null', '--no-env-file', '--no-install']
-const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
+/** SIGUSR1 would open Node's inspector, and with it the heap. */
+const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1']
 /** Nothing of our own environment goes to workers: it may hold passwords. */
 const ENVIRONMENT = { PATH: '/usr/bin:/bin', DO_NOT_TRACK: '1', BUN_ENABLE_CRASH_REPORTING: '0' }
+/** No core file, which would hold keys; as many descriptors as the hard limit allows, where it is a number. */
+const LIMITS = 'ulimit -c 0; ulimit -S -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@"'
 /** A folder that nobody else may write into, whatever ours is. */
 const FOLDER = '/'
 
@@ -30,8 +33,8 @@ export function workerLaunch(runtime: Runtime, account: WorkerAccount | null): W
   const binary = runtime === 'bun' ? bunBinary() : process.execPath
   if (binary === null) return null
   const program = [binary, ...(runtime === 'bun' ? BUN_FLAGS : NODE_FLAGS), WORKER_FILE]
-  const [command = binary, ...args] = [...(account === null ? [] : asAccount(account)), ...program]
-  return { runtime, command, args, env: ENVIRONMENT, cwd: FOLDER }
+  const args = ['-c', LIMITS, ...(account === null ? [] : asAccount(account)), ...program]
+  return { runtime, command: 'sh', args, env: ENVIRONMENT, cwd: FOLDER }
 }
 
 /** As another account, with the right to bind low ports and no other, nor a way to get one by a set-uid program. */

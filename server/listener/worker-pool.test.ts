@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createLog } from '../process/log.ts'
 import { createTestAuthority, type TestAuthority, type TestCertificate } from '../test/certificates.ts'
@@ -68,6 +70,24 @@ describe.each(runtimes)('a pool on %s', (runtime) => {
     }
   })
 
+  test('starts workers that leave no core file and open no inspector, with all descriptors that they may have', async () => {
+    for (const pid of rig.pids()) {
+      const limits = readFileSync(`/proc/${pid}/limits`, 'utf8')
+      expect(/^Max core file size\s+(\d+)\s+(\d+)/m.exec(limits)?.slice(1)).toEqual(['0', '0'])
+      const [, soft, hard] = /^Max open files\s+(\S+)\s+(\S+)/m.exec(limits) ?? []
+      expect(soft).toBe(hard)
+    }
+    const before = rig.pids()
+    const inspector = await new Promise<string>((resolve) => {
+      process.kill(rig.pids()[0] ?? 0, 'SIGUSR1')
+      const socket = net.connect(9229, '127.0.0.1', () => resolve('open'))
+      socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''))
+    })
+    expect(inspector).toBe('ECONNREFUSED')
+    expect((await get(rig)).status).toBe(200)
+    expect(rig.pids()).toEqual(before)
+  })
+
   test('replaces a worker that was killed, while the other one serves', async () => {
     const [first = 0, second = 0] = rig.pids()
     process.kill(first, 'SIGKILL')
@@ -83,7 +103,16 @@ describe.each(runtimes)('a pool on %s', (runtime) => {
     for (const pid of before) process.kill(pid, 'SIGKILL')
     await expect.poll(() => rig.pids().filter((pid) => !before.has(pid)).length, wait).toBe(2)
     await rig.publish([nameRecord('shop.example', 'shop', shop)])
-    expect((await get(rig)).status).toBe(200)
+    await expect
+      .poll(
+        () =>
+          get(rig).then(
+            ({ status }) => status,
+            () => 0,
+          ),
+        wait,
+      )
+      .toBe(200)
   })
 
   test('replaces a worker that does not confirm: an acked change is served by nobody in its old form', async () => {
@@ -95,6 +124,23 @@ describe.each(runtimes)('a pool on %s', (runtime) => {
     await rig.publish([rig.certificate(next), nameRecord('shop.example', 'shop', next)])
     expect(rig.pids()).not.toContain(hung)
     for (let i = 0; i < 10; i += 1) expect((await get(rig)).fingerprint).toBe(next.fingerprint)
+  })
+
+  test('replaces a worker that hangs, although nothing was asked of it', async () => {
+    const [hung = 0] = rig.pids()
+    process.kill(hung, 'SIGSTOP')
+    await expect.poll(() => rig.pids().includes(hung), { timeout: 60_000 }).toBe(false)
+    await expect.poll(() => rig.pids().length, wait).toBe(2)
+    await expect
+      .poll(
+        () =>
+          get(rig).then(
+            ({ status }) => status,
+            () => 0,
+          ),
+        wait,
+      )
+      .toBe(200)
   })
 })
 
@@ -189,6 +235,13 @@ describe.each(runtimes)('one worker on %s', (runtime) => {
     const status = readFileSync(`/proc/${rig.pids()[0]}/status`, 'utf8')
     expect(/^Uid:\t(\d+)/m.exec(status)?.[1]).not.toBe('0')
     expect(/^CapEff:\t(\w+)/m.exec(status)?.[1]).toBe('0000000000000400')
+    const { path, blobs } = rig.edge
+    writeFileSync(join(path, '..', 'master.key'), 'secret', { mode: 0o600 })
+    const asWorker = (...args: string[]) =>
+      spawnSync('setpriv', ['--reuid=nobody', `--regid=${account?.gid}`, '--init-groups', ...args])
+    for (const secret of [join(path, 'edge.key'), join(path, '..', 'master.key'), `/proc/${rig.pids()[0]}/mem`])
+      expect([secret, asWorker('head', '-c1', secret).status]).toEqual([secret, 1])
+    for (const served of [join(path, 'records.sqlite'), blobs]) expect(asWorker('test', '-r', served).status).toBe(0)
     expect(/^NoNewPrivs:\t(\d)/m.exec(status)?.[1]).toBe('1')
     expect(await get(rig)).toMatchObject({ status: 200, body: 'shop' })
     // Changes reach it through a write-ahead log that it may only read, beyond a checkpoint too.

@@ -15,6 +15,9 @@ import {
 const START_TIMEOUT_MS = 20_000
 /** A worker that does not confirm an invalidation within this is killed: it may serve what is no longer true. */
 const CONFIRM_TIMEOUT_MS = 5_000
+/** A worker reports every second; one that is silent for so many of our own seconds hangs. A machine that slept counts none. */
+const SILENT_CHECKS = 10
+const CHECK_MS = 1_000
 /** A draining worker ends by itself after 10 s. */
 const DRAIN_TIMEOUT_MS = 12_000
 
@@ -64,9 +67,19 @@ export function startWorkerProcess(
     reason = `it did not answer within ${START_TIMEOUT_MS / 1000} s`
     kill()
   }, START_TIMEOUT_MS)
+  let silentChecks = 0
+  const watch = (): void => {
+    silentChecks += 1
+    if (silentChecks !== SILENT_CHECKS) return
+    log.error({ pid: child.pid }, 'a worker hangs; replacing it')
+    kill()
+  }
+  let watching: NodeJS.Timeout | undefined
   const hear = (report: WorkerReport): void => {
+    silentChecks = 0
     if (report.type === 'listening') {
       clearTimeout(startTimer)
+      watching = setInterval(watch, CHECK_MS).unref()
       listening.resolve(report.runtime)
     } else if (report.type === 'failed') reason = report.message
     else if (report.type === 'done') waiting.get(report.id)?.()
@@ -74,6 +87,7 @@ export function startWorkerProcess(
   }
   const finish = (why: string): void => {
     clearTimeout(startTimer)
+    clearInterval(watching)
     listening.reject(new WorkerStartError(why))
     for (const confirm of waiting.values()) confirm()
     ended.resolve()

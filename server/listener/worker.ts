@@ -44,6 +44,8 @@ process.on('uncaughtException', (error) =>
 )
 process.on('unhandledRejection', (error) => workerLog('error', 'unhandled rejection', { err: String(error) }))
 process.on('SIGTERM', () => (worker === null ? process.exit(0) : worker.drain()))
+// Without a listener it would end Bun, and open an inspector in Node.
+process.on('SIGUSR1', () => undefined)
 process.stdout.on('error', () => undefined)
 process.stdin.on('error', () => undefined)
 process.stdin.on(
