@@ -61,9 +61,13 @@ export type Exchange = Sent & {
 const NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 
-/** HTTP/2 of both runtimes sends any bytes, so both protocols are checked here (RFC 9110 section 5.5). */
+/** Whether a field can be sent. HTTP/2 of both runtimes sends any bytes, so we check (RFC 9110 section 5.5). */
+export function isSendable(name: string, value: string): boolean {
+  return NAME.test(name) && VALUE.test(value)
+}
+
 function checkField(name: string, value: string): void {
-  if (!NAME.test(name) || !VALUE.test(value)) throw new TypeError(`field ${JSON.stringify(name)} cannot be sent`)
+  if (!isSendable(name, value)) throw new TypeError(`field ${JSON.stringify(name)} cannot be sent`)
 }
 
 /**

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { BlobRef } from '../../contract/manifest.ts'
-import type { Fields } from './exchange.ts'
+import { type Fields, isSendable } from './exchange.ts'
 
 /** An answer as it goes over an HTTP/1.1 connection, made once and sent often. */
 export type FastAnswer = {
@@ -31,7 +31,6 @@ export type FastParts = {
 
 /** `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7) always has this length. */
 const DATE_BYTES = 29
-const SAFE = /^[\t\x20-\x7e\x80-\xff]*$/
 
 let knownSecond = 0
 let knownDate = ''
@@ -39,7 +38,7 @@ let knownDate = ''
 /** Builds it; null when a field cannot be sent, so that the full path says so. */
 export function createFastAnswer(parts: FastParts): FastAnswer | null {
   const { status, body, pieces } = parts
-  if (parts.fields.some(([name, value]) => !SAFE.test(value) || !SAFE.test(name))) return null
+  if (!parts.fields.every(([name, value]) => isSendable(name, value))) return null
   const lead = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\ndate: `
   const rest = `\r\n${linesOf(parts)}\r\n`
   const headBytes = lead.length + DATE_BYTES + rest.length

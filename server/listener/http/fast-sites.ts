@@ -5,6 +5,7 @@ import { chooseEncoding } from './accept-encoding.ts'
 import { preconditionStatus } from './conditional.ts'
 import type { Connection } from './connection.ts'
 import type { Content } from './content.ts'
+import type { Fields } from './exchange.ts'
 import { createFastAnswer, type FastAnswer } from './fast-answer.ts'
 import { type Cached, createFastCache, type FastCache } from './fast-cache.ts'
 import { requestHost, siteOfHost } from './host-rules.ts'
@@ -42,6 +43,19 @@ type FastFile = Cached & {
   readonly answers: (FastAnswer | undefined)[]
 }
 
+/** What a request asks of a site. */
+export type FastAsked = Pick<StrictHead, 'method' | 'target'> & {
+  readonly fields: Pick<HeadFields, 'acceptEncoding' | 'ifNoneMatch' | 'ifModifiedSince' | 'hasOtherConditions'>
+}
+
+/** An answer without its framing; a null body is none. `fields` is the same array for the same representation. */
+export type ReadyAnswer = {
+  readonly status: 200 | 304
+  readonly fields: Fields
+  readonly contentLength: number | null
+  readonly body: Uint8Array | null
+}
+
 /** An answer; a wait for content, after which the same must be asked again; null: the full path must answer. */
 export type FastReply = FastAnswer | Promise<void> | null
 
@@ -53,6 +67,8 @@ export type FastSites = {
   siteOf(connection: Connection, host: string): FastSite | null
   /** What the full path would answer. */
   reply(site: FastSite, head: StrictHead, closes: boolean): FastReply
+  /** The same for another protocol, where it is in memory and small. Null: the full path must answer. */
+  ready(site: FastSite, asked: FastAsked): ReadyAnswer | null
   drop(keys: readonly { kind: RecordKind; key: string }[]): void
 }
 
@@ -106,6 +122,18 @@ export function createFastSites(deps: FastDeps): FastSites {
       cache.add(file, made.weightBytes)
       return made
     },
+    ready(site, { method, target, fields }) {
+      if (fields.hasOtherConditions) return null
+      const file = site.files.get(target) ?? findFile(site, target, deps.store, cache)
+      if (file === null || file instanceof Promise) return null
+      file.isUsed = true
+      const form = formOf(file, site, choices(fields.acceptEncoding)[file.mask] as number, fields.acceptEncoding)
+      if (isUnchanged(fields, form)) return { status: 304, fields: form.fields, contentLength: null, body: null }
+      const head = { status: 200, fields: form.fields, contentLength: form.ref.bytes } as const
+      if (method === 'HEAD') return { ...head, body: null }
+      const body = form.ref.bytes > MAX_WHOLE_BODY_BYTES ? undefined : deps.store.content.peek(form.ref)
+      return body === undefined ? null : { ...head, body }
+    },
     drop(keys) {
       epoch += 1
       for (const { kind, key } of keys) if (kind === 'site') drop(key)
@@ -136,12 +164,19 @@ function findFile(
   const known = path === sent ? undefined : site.files.get(path)
   if (known !== undefined) return known
   const release = manifests.peek(site.manifest)
-  if (release === undefined) return manifests.get(site.manifest).then(() => {})
+  if (release === undefined) return quiet(manifests.get(site.manifest))
   const target = { path: raw, query: '', authority: null }
   const plan = redirectOf(site.options, path, target) === null ? planStatic(release, site.options, path) : null
   if (plan?.kind !== 'file') return null
   const key = isOwnFile(site, release, path) ? path : fallbackKey(site)
   return key === null ? null : (site.files.get(key) ?? remember(site, fastFile(site, plan.file, release, key), cache))
+}
+
+/** A wait whose failure is nobody's surprise when nobody waits. */
+function quiet(reading: Promise<unknown>): Promise<void> {
+  const done = reading.then(() => {})
+  done.catch(() => {})
+  return done
 }
 
 /** Whether the release has a file for this very path: only so many paths are remembered one by one. */
@@ -176,7 +211,7 @@ function formOf(file: FastFile, site: FastSite, choice: number, acceptEncoding: 
   return made
 }
 
-function isUnchanged({ ifNoneMatch, ifModifiedSince }: HeadFields, form: Representation): boolean {
+function isUnchanged({ ifNoneMatch, ifModifiedSince }: FastAsked['fields'], form: Representation): boolean {
   if (ifNoneMatch === undefined && ifModifiedSince === undefined) return false
   const conditions = { 'if-none-match': ifNoneMatch, 'if-modified-since': ifModifiedSince }
   return preconditionStatus(conditions, form) === 304

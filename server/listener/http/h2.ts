@@ -27,6 +27,15 @@ export type Http2 = { accept(socket: TLSSocket, connection: Connection): void }
 
 /** RFC 9113 section 6.8: in a GOAWAY it stands for every stream that may still come. */
 const MAX_STREAM_ID = 2 ** 31 - 1
+/** Answers a stream at once, or says false: then the full path does. */
+export type HotStream = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: readonly string[],
+  held: Held,
+) => boolean
+
 /** Fields that HTTP/2 forbids (RFC 9113 section 8.2.2). */
 const CONNECTION_FIELDS = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade'])
 
@@ -36,6 +45,7 @@ export function createHttp2(deps: {
   deadlines: Deadlines
   open: HeldSet
   log: RequestLog
+  hot: HotStream
 }): Http2 {
   const heldOf = new WeakMap<object, Held>()
   let arriving: ((session: ServerHttp2Session) => void) | null = null
@@ -57,6 +67,7 @@ export function createHttp2(deps: {
     stream.on('error', () => {})
     const held = stream.session === undefined ? undefined : heldOf.get(stream.session)
     if (held === undefined) return void stream.close(constants.NGHTTP2_REFUSED_STREAM)
+    if (deps.hot(stream, headers, flags, rawHeaders, held)) return
     held.begin()
     const sent = sentOn(stream, headers, flags, rawHeaders, held.connection)
     const exchange = createExchange(sent, wireOf(stream, sent), deps.deadlines, deps.log)
@@ -147,7 +158,8 @@ function wireOf(stream: ServerHttp2Stream, sent: Sent): Wire {
   }
 }
 
-function grouped(fields: Fields): OutgoingHttpHeaders {
+/** Fields as the runtime's HTTP/2 takes them; those that HTTP/2 forbids are left out. */
+export function grouped(fields: Fields): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = Object.create(null)
   for (const [name, value] of fields) {
     if (CONNECTION_FIELDS.has(name)) continue

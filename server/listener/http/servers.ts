@@ -15,6 +15,7 @@ import { type FastConnectionDeps, serveFast } from './fast-connection.ts'
 import { createFastSites } from './fast-sites.ts'
 import { createHttp1 } from './h1.ts'
 import { createHttp2 } from './h2.ts'
+import { createHotStreams } from './h2-hot.ts'
 import { createHeldSet } from './held.ts'
 import { createManifestCache } from './manifest-cache.ts'
 import { createRecordCache } from './record-cache.ts'
@@ -74,10 +75,11 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
     report: deps.report ?? (() => {}),
   }
   const exchange = (one: Exchange): void => void dispatch(one, dispatchDeps)
-  const http1 = createHttp1({ exchange, deadlines, open, log })
-  const http2 = createHttp2({ exchange, deadlines, open, log })
-  const isProxy = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'proxy'
   const fastSites = createFastSites(dispatchDeps)
+  const hot = createHotStreams({ sites: fastSites, deadlines, log })
+  const http1 = createHttp1({ exchange, deadlines, open, log })
+  const http2 = createHttp2({ exchange, deadlines, open, log, hot })
+  const isProxy = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'proxy'
   const fastDeps: FastConnectionDeps = {
     sites: fastSites,
     bodies: createFastBodies(dispatchDeps.store.content, deadlines),
