@@ -29,3 +29,9 @@ export const contextBytes = isBun
  * sites and more; in Node 2,500 with a chain each, the others are built again when they are asked for.
  */
 export const contextsBudgetBytes = isBun ? 80 * 1024 * 1024 : 96 * 1024 * 1024
+
+/**
+ * Whether HTTP/2 streams are served that cross on the wire a GOAWAY whose last stream is far above theirs. Node's
+ * nghttp2 drops them without a word, until another GOAWAY names the last one that it has seen.
+ */
+export const servesAfterGoaway = isBun

@@ -6,6 +6,9 @@ import { visit } from './visit.ts'
 /** Between two requests of one client: the machine has others to serve. */
 const PAUSE_MS = 3
 
+/** A request that is not answered by then has failed. */
+const PATIENCE_MS = 15_000
+
 /** Whom the clients ask, and what a right answer is. */
 export type LoadTarget = {
   readonly port: number
@@ -44,7 +47,7 @@ export function startSteadyLoad(
   const run = async (kind: string, ask: Ask): Promise<void> => {
     while (!isStopped) {
       try {
-        const { status, body } = await ask()
+        const { status, body } = await inTime(ask())
         if (isRight(status, body)) answered += 1
         else failures.push(`${kind}: ${status} ${body.slice(0, 80)}`)
       } catch (error) {
@@ -77,12 +80,23 @@ export function startSteadyLoad(
   }
 }
 
+async function inTime<T>(answer: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error('no answer in time')), PATIENCE_MS)
+  try {
+    return await Promise.race([answer, promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 function keptClient({ port, serverName, ca }: LoadTarget): { ask: Ask; end: () => void } {
   let socket: tls.TLSSocket | null = null
   const ask: Ask = async () => {
     socket ??= await new Promise<tls.TLSSocket>((resolve, reject) => {
       const fresh = tls.connect({ port, host: '127.0.0.1', servername: serverName, ca }, () => resolve(fresh))
       fresh.on('error', reject)
+      fresh.once('close', () => reject(new Error('closed in the handshake')))
     })
     const used = socket
     const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>()

@@ -8,6 +8,7 @@ import {
 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { Deadlines } from '../deadlines.ts'
+import { servesAfterGoaway } from '../runtime.ts'
 import type { Connection } from './connection.ts'
 import { createExchange, type Exchange, type Fields, type Sent, type Wire } from './exchange.ts'
 import { type Held, type HeldSet, holdConnection } from './held.ts'
@@ -81,9 +82,12 @@ export function createHttp2(deps: {
           if (!session.closed && !session.destroyed) session.close()
           if (!isBusy) deps.deadlines.arm(FAREWELL_MS, () => void socket.destroy())
         }
-        // First only "no more than these": what the client sends before it has read this is still answered.
+        // First only "no more than these": what the client sends before it has read this is still answered,
+        // where the runtime does that. Else the client has to know at once what it shall ask for anew.
         const announce = (): void => {
-          if (!session.closed && !session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID)
+          if (session.closed || session.destroyed) return
+          if (servesAfterGoaway) session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID)
+          else session.close()
         }
         const held = holdConnection(connection, deps.deadlines, leave, announce)
         heldOf.set(session, held)
