@@ -14,18 +14,23 @@ type Suite = { readonly name: string; readonly args: readonly string[]; readonly
 const reports = mkdtempSync(join(tmpdir(), 'nameplate-reports-'))
 const isLong = process.argv.includes('--long')
 
+/** Files of which more fail than this are not unsteady but broken: they are not run again. */
+const MOST_UNSTEADY_FILES = 6
+
 function vitestCounts(report: string): Counts {
-  const { numPassedTests, numTotalTests, testResults } = JSON.parse(report) as VitestReport
-  const brokenFiles = testResults.filter(
-    (file) => file.status === 'failed' && file.assertionResults.length === 0,
-  ).length
-  const failed = numTotalTests - numPassedTests + brokenFiles
-  return { passed: numPassedTests, failed }
+  const { numPassedTests, numTotalTests } = JSON.parse(report) as VitestReport
+  const brokenFiles = failedFiles(report).filter((file) => file.assertionResults.length === 0).length
+  return { passed: numPassedTests, failed: numTotalTests - numPassedTests + brokenFiles }
 }
+
+function failedFiles(report: string): VitestReport['testResults'] {
+  return (JSON.parse(report) as VitestReport).testResults.filter((file) => file.status === 'failed')
+}
+
 type VitestReport = {
   numPassedTests: number
   numTotalTests: number
-  testResults: { status: string; assertionResults: unknown[] }[]
+  testResults: { name: string; status: string; assertionResults: { status: string }[] }[]
 }
 
 function playwrightCounts(report: string): Counts {
@@ -56,10 +61,33 @@ function runSuite(suite: Suite): Counts {
   const env = { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: report, CI: process.env.CI ?? '' }
   const result = spawnSync(process.execPath, suite.args, { stdio: ['ignore', 'inherit', 'inherit'], env })
   if (!existsSync(report)) return { passed: 0, failed: 1 }
-  const counts = suite.counts(readFileSync(report, 'utf8'))
+  const text = readFileSync(report, 'utf8')
+  const counts = suite.counts === vitestCounts && !isLong ? steadied(suite, text) : suite.counts(text)
   const hasRun = counts.passed + counts.failed > 0
-  const isHonest = result.status === 0 || counts.failed > 0
+  const isHonest = result.status === 0 || counts.failed > 0 || suite.counts(text).failed > 0
   return hasRun && isHonest ? counts : { passed: counts.passed, failed: counts.failed + 1 }
+}
+
+/**
+ * Runs the files that failed once more, alone: with real processes on a busy machine one of some thousand tests may
+ * fail for want of time. What passes then has passed, and is named, so that nobody takes it for steady.
+ */
+function steadied(suite: Suite, report: string): Counts {
+  const before = vitestCounts(report)
+  const files = failedFiles(report)
+  if (files.length === 0 || files.length > MOST_UNSTEADY_FILES) return before
+  const names = files.map((file) => file.name)
+  console.log(`\n== ${suite.name}: once more, alone: ${names.join(' ')} ==`)
+  const args = [...vitest(`${suite.name}-again`, names), '--maxWorkers', '1']
+  spawnSync(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] })
+  const again = join(reports, `${suite.name}-again.json`)
+  if (!existsSync(again)) return before
+  const text = readFileSync(again, 'utf8')
+  const after = vitestCounts(text)
+  const still = new Set(failedFiles(text).map((file) => file.name))
+  for (const name of names) if (!still.has(name)) console.log(`unsteady, passed at the second try: ${name}`)
+  const passedInThem = files.flatMap((file) => file.assertionResults).filter(({ status }) => status === 'passed').length
+  return { passed: before.passed - passedInThem + after.passed, failed: after.failed }
 }
 
 provideTestTools()
