@@ -32,8 +32,9 @@ export function startMetricsServer(deps: {
   const server = createServer(
     { requestTimeout: REQUEST_LIMIT_MS, headersTimeout: REQUEST_LIMIT_MS },
     (request, response) => {
-      const { pathname } = new URL(request.url ?? '/', 'http://metrics')
-      const page = Object.hasOwn(pages, pathname) ? pages[pathname] : undefined
+      // Not read as a URL: `//` is none.
+      const path = (request.url ?? '/').split('?', 1)[0] ?? '/'
+      const page = Object.hasOwn(pages, path) ? pages[path] : undefined
       if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 405, 'only GET\n')
       else if (page === undefined) answer(response, 404, `${Object.keys(pages).join('\n')}\n`)
       else void show(response, page, log)
@@ -41,7 +42,8 @@ export function startMetricsServer(deps: {
   )
   server.maxConnections = 100
   const bind = (): void => {
-    if (!isClosed) server.listen({ port: listen.port, host: listen.address ?? '::' })
+    // An error may also come from a server that listens, as when no descriptor is free.
+    if (!isClosed && !server.listening) server.listen({ port: listen.port, host: listen.address ?? '::' })
   }
   server.on('error', (err) => {
     if (!isTold)
