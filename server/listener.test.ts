@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomInt } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -195,6 +195,20 @@ describe.each(runtimes)('the data plane on %s', (runtime) => {
 
 describe('the supervisor', () => {
   const NAMEPLATE_LISTENER_RUNTIME = 'node'
+
+  test('starts and replaces workers when it cannot write down who they are', async () => {
+    const { env, edge, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME, NAMEPLATE_LOG_LEVEL: 'fatal' })
+    // As on a full disk: the file cannot be put in place.
+    mkdirSync(join(edge.path, 'workers.json', 'in-the-way'), { recursive: true })
+    const listener = startListener(env)
+    await listener.ready
+    const [victim = 0] = workersOf(listener)
+    process.kill(victim, 'SIGKILL')
+    await expect.poll(() => workersOf(listener).filter((pid) => pid !== victim && isAlive(pid)), wait).toHaveLength(2)
+    expect((await get(port)).status).toBe(308)
+    listener.child.kill('SIGTERM')
+    expect(await listener.ended).toBe(0)
+  })
 
   test('ends when its parent goes away', async () => {
     const listener = startListener(makeInstallation({ NAMEPLATE_LISTENER_RUNTIME }).env)

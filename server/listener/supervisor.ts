@@ -79,7 +79,12 @@ export async function startSupervisor(prepared: Prepared, options: SupervisorOpt
     const generation = claimGeneration(edge.path)
     let pids: readonly number[] = []
     const track = (): void => {
-      if (options.mayWrite()) trackWorkers(edge.path, pids, [...https, ...http], orphans)
+      try {
+        if (options.mayWrite()) trackWorkers(edge.path, pids, [...https, ...http], orphans)
+      } catch (err) {
+        // On a full disk, say. Only the successor of a killed supervisor would miss it.
+        log.error({ err }, 'who the workers are cannot be written down; serving goes on')
+      }
     }
     const poolOptions: WorkerPoolOptions = {
       launch,
