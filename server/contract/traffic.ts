@@ -33,26 +33,34 @@ export type TrafficRow = {
   readonly siteId: string
   /** Hours since 1970, UTC. */
   readonly hour: number
-  /** In the order of `trafficFields`. */
+  /**
+   * In the order of `trafficFields`. Fields are only ever added at the end, at most 64 in all: a row of an older
+   * version has fewer, which are zero, and one of a newer version has more, which are passed on.
+   */
   readonly counts: readonly number[]
 }
 
 /** Stands for requests of no site, and for sites beyond the number that is counted one by one. */
 export const OTHER_SITE = '00000000-0000-0000-0000-000000000000'
 
+/** Counts that a row of another version may have. */
+const MAX_COUNTS = 64
+
 /** Milliseconds of an hour, the step of `TrafficRow.hour`. */
 export const HOUR_MS = 3_600_000
 
-/** Adds the counts of a row to others in place. */
+/** Adds the counts of a row to others in place, however many either has. */
 export function addCounts(sum: number[], counts: readonly number[]): void {
-  for (let at = 0; at < trafficFields.length; at += 1) sum[at] = (sum[at] ?? 0) + (counts[at] ?? 0)
+  counts.forEach((count, at) => {
+    sum[at] = (sum[at] ?? 0) + count
+  })
 }
 
-/** Whether a value that came from elsewhere is a row: safe whole numbers, none below zero. */
+/** Whether a value that came from elsewhere is a row: 1 to 64 safe whole numbers, none below zero. */
 export function isTrafficRow(value: unknown): value is TrafficRow {
   const row = value as TrafficRow | null
   if (typeof row !== 'object' || row === null) return false
-  const isCounted = Array.isArray(row.counts) && row.counts.length === trafficFields.length
+  const isCounted = Array.isArray(row.counts) && row.counts.length >= 1 && row.counts.length <= MAX_COUNTS
   return (
     typeof row.siteId === 'string' &&
     row.siteId.length <= 64 &&

@@ -78,8 +78,7 @@ export function openEdgeStore(folder: string, onDamaged: (detail: string) => voi
   try {
     return openFile(folder)
   } catch (error) {
-    // SQLITE_ERROR: at this point it is "unsupported file format", a damaged head.
-    if (!isDamage(error) && resultCode(error) !== 1) throw error
+    if (!isDamageAtOpening(error)) throw error
     setAside(folder, (error as Error).message, onDamaged)
     return openFile(folder)
   }
@@ -104,6 +103,11 @@ export function isDamage(error: unknown): boolean {
   if (error instanceof LayoutError) return true
   const code = resultCode(error)
   return code === 11 || code === 26
+}
+
+/** The same of an error while a file is opened, where SQLITE_ERROR is "unsupported file format", a damaged head. */
+export function isDamageAtOpening(error: unknown): boolean {
+  return isDamage(error) || resultCode(error) === 1
 }
 
 /** SQLite's primary result code of an error, or null. */

@@ -1,8 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { OTHER_SITE, type TrafficRow, trafficFields } from '../../contract/traffic.ts'
+import { isTrafficRow, OTHER_SITE, type TrafficRow, trafficFields } from '../../contract/traffic.ts'
 import { createLog } from '../../process/log.ts'
 import { openSpool } from './spool.ts'
 
@@ -83,5 +85,60 @@ describe('the spool of counters', () => {
     after.add([row('a', 1, 1)])
     expect(after.next()?.spoolId).not.toBe(id)
     after.close()
+  })
+
+  test('a file that another process holds is waited for and never set aside', async () => {
+    const before = openSpool(folder, log)
+    before.add([row('a', 1, 1)])
+    const id = before.next()?.spoolId
+    before.close()
+    // A program of its own, for opening blocks this one: it holds the file for a second.
+    const hold = `
+      const file = new (require('node:sqlite').DatabaseSync)(process.argv[1])
+      file.exec('begin exclusive')
+      process.stdout.write('held')
+      setTimeout(() => file.exec('commit'), 1_000)`
+    const holder = spawn(process.execPath, ['-e', hold, join(folder, 'traffic.sqlite')])
+    await once(holder.stdout, 'data')
+    const after = openSpool(folder, log)
+    after.add([row('a', 2, 1)])
+    expect(after.next()?.spoolId).toBe(id)
+    expect(readdirSync(folder).filter((name) => name.includes('damaged'))).toEqual([])
+    after.close()
+    if (holder.exitCode === null) await once(holder, 'exit')
+  })
+
+  test('where the disk refuses, counters are kept in memory', () => {
+    // A folder where the file should be is what root cannot open either.
+    mkdirSync(join(folder, 'traffic.sqlite'))
+    const inTheWay = join(folder, 'file')
+    writeFileSync(inTheWay, '')
+    for (const place of [folder, join(inTheWay, 'traffic')]) {
+      const spool = openSpool(place, log)
+      spool.add([row('a', 1, 1), row('b', 1, 2)])
+      const batch = spool.next()
+      expect(told(batch?.rows)).toEqual([
+        ['a', 1, 1],
+        ['b', 1, 2],
+      ])
+      spool.confirm(batch?.sequence ?? 0)
+      expect(spool.next()).toBeNull()
+      spool.close()
+    }
+    expect(readdirSync(folder).sort()).toEqual(['file', 'traffic.sqlite'])
+  })
+
+  test('rows of versions that count more or less are added up and sent whole', () => {
+    const spool = openSpool(folder, log)
+    spool.add([{ siteId: 'a', hour: 1, counts: [1, 2] }, row('a', 1, 3)])
+    const longer = [...row('b', 1, 4).counts, 7]
+    spool.add([row('b', 1, 1), { siteId: 'b', hour: 1, counts: longer }])
+    const rows = spool.next()?.rows
+    expect(rows?.every(isTrafficRow)).toBe(true)
+    expect(rows?.map(({ siteId, counts }) => [siteId, counts[0], counts[1], counts[trafficFields.length]])).toEqual([
+      ['a', 4, 2, undefined],
+      ['b', 5, 0, 7],
+    ])
+    spool.close()
   })
 })

@@ -2,14 +2,18 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { addCounts, OTHER_SITE, type TrafficRow, trafficFields } from '../../contract/traffic.ts'
+import { addCounts, OTHER_SITE, type TrafficRow } from '../../contract/traffic.ts'
 import type { Logger } from '../../process/log.ts'
+import { isDamageAtOpening } from '../edge-store.ts'
 
 const FILE = 'traffic.sqlite'
 /** Rows of one batch: a frame of the link holds many times that. */
 const ROWS_PER_BATCH = 2_000
 /** Rows that are kept while no control plane takes them; beyond, sites are counted together. */
 const MAX_ROWS = 1_000_000
+
+/** Longest wait for the other one of two supervisors that hand over to each other. */
+const BUSY_MS = 10_000
 
 /** A batch as it is sent: confirmed once, or sent again as it was. */
 export type TrafficBatch = { readonly spoolId: string; readonly sequence: number; readonly rows: readonly TrafficRow[] }
@@ -30,13 +34,27 @@ export type Spool = {
   close(): void
 }
 
-/** Opens the spool in `folder`. A damaged file is set aside and an empty one begun, under another id. */
+/**
+ * Opens the spool in `folder`. A damaged file is set aside and an empty one begun, under another id. Never throws:
+ * where the disk refuses, counters are kept in memory, and those that nobody took are lost at the end.
+ */
 export function openSpool(folder: string, log: Logger, maxRows = MAX_ROWS): Spool {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, FILE)
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    return openFile(path, log, maxRows)
+  } catch (err) {
+    log.error({ err }, 'counters cannot be kept on disk; they are kept in memory until the listener is restarted')
+    return spoolOf(':memory:', maxRows)
+  }
+}
+
+function openFile(path: string, log: Logger, maxRows: number): Spool {
   try {
     return spoolOf(path, maxRows)
   } catch (err) {
+    // Any other error says nothing of the file: another process may write to it at this moment.
+    if (!isDamageAtOpening(err)) throw err
     log.error({ err }, 'the counters that wait for the control plane are damaged; counting anew')
     for (const suffix of ['', '-wal', '-shm'])
       try {
@@ -49,7 +67,7 @@ export function openSpool(folder: string, log: Logger, maxRows = MAX_ROWS): Spoo
 }
 
 const layout = `
-  pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 2000;
+  pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = full;
   create table if not exists spool (id text not null);
   create table if not exists batch (sequence integer primary key autoincrement, is_sent integer not null default 0);
   create table if not exists counter (
@@ -59,7 +77,16 @@ const layout = `
 
 function spoolOf(path: string, maxRows: number): Spool {
   const file = new DatabaseSync(path)
-  file.exec(layout)
+  try {
+    file.exec(layout)
+    return spoolIn(file, maxRows)
+  } catch (error) {
+    file.close()
+    throw error
+  }
+}
+
+function spoolIn(file: DatabaseSync, maxRows: number): Spool {
   const insertId = file.prepare('insert into spool (id) select ? where not exists (select 1 from spool)')
   insertId.run(randomUUID())
   const spoolId = String((file.prepare('select id from spool').get() as { id: string }).id)
@@ -121,7 +148,7 @@ function spoolOf(path: string, maxRows: number): Spool {
         counts: string
       }[]
       const counted = rows.map((row) => ({ siteId: row.site_id, hour: row.hour, counts: JSON.parse(row.counts) }))
-      return { spoolId, sequence, rows: counted.filter((row) => row.counts.length <= trafficFields.length) }
+      return { spoolId, sequence, rows: counted }
     },
     confirm(sequence) {
       inTransaction(() => {
