@@ -8,7 +8,7 @@ export type ListenerLimits = {
   readonly addressHandshakesBurst: number
   /** Open connections of one site; a site may have a lower limit of its own. */
   readonly siteConnections: number
-  /** Handshakes of one site that have begun and are not done. */
+  /** Handshakes of one site that have begun and are not done; of the second half an address has only a share. */
   readonly siteHandshakes: number
   /** The same for all sites of a tenant together. */
   readonly tenantConnections: number

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { defaultListenerLimits, type ListenerLimits, listenerLimits } from '../contract/listener-limits.ts'
-import { clientNetwork, createAdmission, type Place } from './admission.ts'
+import { type Admission, clientNetwork, createAdmission, type Place, type SitePlace } from './admission.ts'
 
 function admissionOf(limits: Partial<ListenerLimits>) {
   let now = 0
@@ -47,6 +47,15 @@ describe('a client address', () => {
     expect(clientNetwork('192.0.2.1')).toBe('192.0.2.1')
   })
 
+  test('behind NAT64 is its IPv4 address, not the whole of IPv4', () => {
+    const { admission } = admissionOf({ addressConnections: 1 })
+    expect(admission.enter('64:ff9b::c000:201')).not.toBeNull()
+    expect(admission.enter('64:ff9b::c000:202')).not.toBeNull()
+    expect(admission.enter('64:ff9b:0:0::c000:201')).toBeNull()
+    expect(clientNetwork('64:ff9b::1:c000:201')).toBe('64:ff9b:0:0::/64')
+    expect(clientNetwork('64:ff9b:1::c000:201')).toBe('64:ff9b:1:0::/64')
+  })
+
   test('makes handshakes at its rate after a burst, also with connections that come and go', () => {
     const { admission, pass } = admissionOf({ addressHandshakesPerSecond: 10, addressHandshakesBurst: 5 })
     const tries = (count: number): number => {
@@ -85,21 +94,58 @@ describe('a site', () => {
       tenantConnections: 4,
       tenantHandshakes: 9,
     })
-    const first = admission.enterSite('a', 't', null)
-    const second = admission.enterSite('a', 't', null)
-    expect(admission.enterSite('a', 't', null)).toBeNull()
+    const first = admission.enterSite('192.0.2.1', 'a', 't', null)
+    const second = admission.enterSite('192.0.2.1', 'a', 't', null)
+    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).toBeNull()
     first?.settle()
-    expect(admission.enterSite('a', 't', null)).not.toBeNull()
+    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).not.toBeNull()
     second?.settle()
-    expect(admission.enterSite('a', 't', null)).toBeNull()
-    const sibling = admission.enterSite('b', 't', null)
+    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).toBeNull()
+    const sibling = admission.enterSite('192.0.2.1', 'b', 't', null)
     expect(sibling).not.toBeNull()
-    expect(admission.enterSite('b', 't', null)).toBeNull()
-    expect(admission.enterSite('c', 'other', null)).not.toBeNull()
+    expect(admission.enterSite('192.0.2.1', 'b', 't', null)).toBeNull()
+    expect(admission.enterSite('192.0.2.1', 'c', 'other', null)).not.toBeNull()
     first?.leave()
     sibling?.leave()
-    expect(admission.enterSite('a', 't', 2)).toBeNull()
-    expect(admission.enterSite('a', 't', null)).not.toBeNull()
+    expect(admission.enterSite('192.0.2.1', 'a', 't', 2)).toBeNull()
+    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).not.toBeNull()
+  })
+})
+
+describe('an address that finishes no handshake', () => {
+  /** How many handshakes with a site of a tenant the address may have under way. */
+  const tryFrom = (admission: Admission, address: string, siteId: string, tenantId: string): (SitePlace | null)[] => {
+    admission.enter(address)
+    return Array.from({ length: 300 }, () => admission.enterSite(address, siteId, tenantId, null))
+  }
+  const admitted = (places: readonly (SitePlace | null)[]): number => places.filter((place) => place !== null).length
+
+  test('fills half of a site and no more: the other half is for others, each with a share', () => {
+    const { admission } = admissionOf({ siteHandshakes: 100, tenantHandshakes: 1_000 })
+    const held = tryFrom(admission, '192.0.2.1', 'a', 't')
+    expect(admitted(held)).toBe(50)
+    expect(admitted(tryFrom(admission, '192.0.2.2', 'a', 't'))).toBe(5)
+    const [one] = tryFrom(admission, '192.0.2.3', 'a', 't')
+    one?.settle()
+    one?.settle()
+    expect(admission.enterSite('192.0.2.3', 'a', 't', null)).not.toBeNull()
+    expect(admission.enterSite('192.0.2.3', 'a', 't', null)).toBeNull()
+    // What it leaves or finishes is free again for it.
+    for (const place of held) place?.leave()
+    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).not.toBeNull()
+  })
+
+  test('fills half of a tenant and no more, with however many sites', () => {
+    const { admission } = admissionOf({ siteHandshakes: 40, tenantHandshakes: 100 })
+    const sites = ['a', 'b', 'c', 'd', 'e', 'f']
+    const counts = sites.map((siteId) => admitted(tryFrom(admission, '192.0.2.1', siteId, 't')))
+    expect(counts.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(50)
+    expect(admitted(tryFrom(admission, '192.0.2.2', 'f', 't'))).toBeGreaterThan(0)
+  })
+
+  test('is not held back when it is exempt', () => {
+    const { admission } = admissionOf({ siteHandshakes: 100, tenantHandshakes: 1_000 })
+    expect(admitted(tryFrom(admission, '127.0.0.1', 'a', 't'))).toBe(100)
   })
 })
 
@@ -114,7 +160,7 @@ test('what is held is bounded: by the open connections, and for resting addresse
   expect(admission.held).toBeLessThanOrEqual(50_010)
   // Those that are still open were not forgotten, however many came after them.
   for (const place of places) place?.leave()
-  const site = admission.enterSite('s', 't', null)
+  const site = admission.enterSite('192.0.2.1', 's', 't', null)
   const before = admission.held
   site?.leave()
   expect(admission.held).toBe(before - 2)

@@ -6,6 +6,9 @@ import { createRecent } from './recent.ts'
 /** Addresses that are remembered with no connection open, for their token bucket: some 200 bytes each. */
 const MAX_RESTING = 50_000
 
+/** One address may hold this part of the handshakes that a site or a tenant may have under way, once half of them are. */
+const ADDRESS_SHARE = 1 / 20
+
 /** A place that is taken until it is given back. */
 export type Place = {
   /** A second call changes nothing. */
@@ -24,13 +27,16 @@ export type Admission = {
   enter(address: string): Place | null
   /** For a handshake of a client address: false when it makes too many. */
   mayHandshake(address: string): boolean
-  /** For a handshake of a site; null when it or its tenant has too many. `siteLimit`: of the site's own record. */
-  enterSite(siteId: string, tenantId: string | null, siteLimit: number | null): SitePlace | null
+  /**
+   * For a handshake of a client address with a site; null when the site or its tenant has too many, or when one of
+   * them is half full and the address holds more than its share. `siteLimit`: of the site's own record.
+   */
+  enterSite(address: string, siteId: string, tenantId: string | null, siteLimit: number | null): SitePlace | null
   /** Counts that are held, for tests of their bound. */
   readonly held: number
 }
 
-type Bucket = { open: number; tokens: number; atMs: number }
+type Bucket = { open: number; waiting: number; tokens: number; atMs: number }
 type Count = { open: number; waiting: number }
 
 /** Makes it. `limits` is asked at each decision, so that a change counts at once. `now` in milliseconds. */
@@ -41,7 +47,7 @@ export function createAdmission(limits: () => ListenerLimits, now: () => number 
   const tenants = new Map<string, Count>()
   const isExempt = exemption(limits)
 
-  const fresh = (): Bucket => ({ open: 0, tokens: limits().addressHandshakesBurst, atMs: now() })
+  const fresh = (): Bucket => ({ open: 0, waiting: 0, tokens: limits().addressHandshakesBurst, atMs: now() })
   return {
     enter(address) {
       if (isExempt(address)) return { leave: () => undefined }
@@ -69,12 +75,16 @@ export function createAdmission(limits: () => ListenerLimits, now: () => number 
       bucket.tokens -= 1
       return true
     },
-    enterSite(siteId, tenantId, siteLimit) {
+    enterSite(address, siteId, tenantId, siteLimit) {
       const { siteConnections, siteHandshakes, tenantConnections, tenantHandshakes } = limits()
       const most = Math.min(siteConnections, siteLimit ?? siteConnections)
-      if (isFull(sites.get(siteId), most, siteHandshakes)) return null
-      if (tenantId !== null && isFull(tenants.get(tenantId), tenantConnections, tenantHandshakes)) return null
+      const site = sites.get(siteId)
+      const tenant = tenantId === null ? undefined : tenants.get(tenantId)
+      if (isFull(site, most, siteHandshakes) || isFull(tenant, tenantConnections, tenantHandshakes)) return null
+      const bucket = isExempt(address) ? undefined : open.get(clientNetwork(address))
+      if (isGreedy(bucket, site, siteHandshakes) || isGreedy(bucket, tenant, tenantHandshakes)) return null
       const places = [placeIn(sites, siteId), ...(tenantId === null ? [] : [placeIn(tenants, tenantId)])]
+      if (bucket !== undefined) places.push(waitIn(bucket))
       return {
         settle: () => {
           for (const place of places) place.settle()
@@ -90,7 +100,13 @@ export function createAdmission(limits: () => ListenerLimits, now: () => number 
   }
 }
 
-/** What counts as one client: an IPv4 address, or the /64 of an IPv6 one, which is the least that a host is given. */
+/** The first six groups of an IPv4 address that came through NAT64 (RFC 6052 section 2.1). */
+const NAT64 = '64:ff9b:0:0:0:0'
+
+/**
+ * What counts as one client: an IPv4 address, also behind NAT64, or the /64 of an IPv6 one, which is the least that
+ * a host is given.
+ */
 export function clientNetwork(address: string): string {
   if (isIP(address) !== 6) return address
   const [front = '', back] = (address.split('%')[0] ?? '').split('::')
@@ -100,14 +116,28 @@ export function clientNetwork(address: string): string {
     while (groups.length + behind.length < 8) groups.push('0')
     groups.push(...behind)
   }
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/64`
+  const plain = groups.map((group) => Number.parseInt(group, 16).toString(16))
+  if (plain.slice(0, 6).join(':') === NAT64) return plain.join(':')
+  return `${plain.slice(0, 4).join(':')}::/64`
 }
 
 function isFull(count: Count | undefined, connections: number, handshakes: number): boolean {
   return count !== undefined && (count.open >= connections || count.waiting >= handshakes)
+}
+
+/** Whether an address holds its share of a count that is half full. */
+function isGreedy(bucket: Bucket | undefined, count: Count | undefined, handshakes: number): boolean {
+  if (bucket === undefined || count === undefined || count.waiting < handshakes / 2) return false
+  return bucket.waiting >= Math.max(1, handshakes * ADDRESS_SHARE)
+}
+
+/** A handshake that an address has under way. */
+function waitIn(bucket: Bucket): SitePlace {
+  bucket.waiting += 1
+  const { leave } = once(() => {
+    bucket.waiting -= 1
+  })
+  return { settle: leave, leave }
 }
 
 /** One more in a count that goes when it is zero. */

@@ -131,9 +131,9 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
     return isLegacy ? address.legacyTls : 'modern'
   }
   /** Null: it was refused. */
-  const placeAt = (socket: Socket, siteId: string): SitePlace | null => {
+  const placeAt = ({ socket, remoteAddress }: Visitor, siteId: string): SitePlace | null => {
     const site = records.site(siteId)
-    const place = admission.enterSite(siteId, site?.tenantId ?? null, site?.maxConnections ?? null)
+    const place = admission.enterSite(remoteAddress, siteId, site?.tenantId ?? null, site?.maxConnections ?? null)
     if (place === null) refuse(socket, 'limit')
     else socket.once('close', place.leave)
     return place
@@ -146,7 +146,7 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
     else if (vhost === null) {
       refuse(socket, hello.serverName === null ? 'noName' : 'unknownName', tlsAlert.unrecognizedName)
     } else {
-      const place = placeAt(socket, vhost.siteId)
+      const place = placeAt(visitor, vhost.siteId)
       if (place === null) return
       whenBuilt(
         visitor,
