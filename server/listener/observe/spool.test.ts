@@ -92,12 +92,12 @@ describe('the spool of counters', () => {
     before.add([row('a', 1, 1)])
     const id = before.next()?.spoolId
     before.close()
-    // A program of its own, for opening blocks this one: it holds the file for a second.
+    // A program of its own, for opening blocks this one: it holds the file for 3 s.
     const hold = `
       const file = new (require('node:sqlite').DatabaseSync)(process.argv[1])
       file.exec('begin exclusive')
       process.stdout.write('held')
-      setTimeout(() => file.exec('commit'), 1_000)`
+      setTimeout(() => file.exec('commit'), 3_000)`
     const holder = spawn(process.execPath, ['-e', hold, join(folder, 'traffic.sqlite')])
     await once(holder.stdout, 'data')
     const after = openSpool(folder, log)
