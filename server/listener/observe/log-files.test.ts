@@ -1,10 +1,24 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { defaultAccessLog } from '../../contract/access-log.ts'
 import { createLog } from '../../process/log.ts'
+import { mountSmallDisk } from '../../test/small-disk.ts'
 import { createLogArchive } from './log-archive.ts'
 import { createLogFiles } from './log-files.ts'
 
@@ -15,9 +29,9 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
-const parts = (maxBytes: number) => {
-  const archive = createLogArchive({ root, retentionDays: () => 3, log })
-  const setting = () => ({ ...defaultAccessLog, maxBytes })
+const parts = (maxBytes: number, maxSiteBytes = defaultAccessLog.maxSiteBytes) => {
+  const setting = () => ({ ...defaultAccessLog, retentionDays: 3, maxBytes, maxSiteBytes })
+  const archive = createLogArchive({ root, setting, log })
   return { archive, files: createLogFiles({ folder: root, setting, archive, log }) }
 }
 
@@ -82,5 +96,77 @@ test('a disk that refuses costs lines, which are counted, and writing goes on af
   files.append('t', 's', 'kept')
   await files.close()
   expect(readFileSync(join(root, 't/s/access.log'), 'utf8')).toBe('kept\n')
+  await archive.close()
+})
+
+test('of a site that writes much the oldest rotated files go, and the others stay', async () => {
+  const { archive, files } = parts(1_000, 8_000)
+  const names = () => readdirSync(join(root, 't/s')).filter((name) => name.endsWith('.gz'))
+  for (let number = 0; number < 30; number += 1) {
+    // What cannot be compressed: a kilobyte each.
+    files.append('t', 's', `${number} ${randomBytes(1_000).toString('latin1').replaceAll('\n', ' ')}`)
+    await expect.poll(() => readFileSync(join(root, 't/s/access.log'), 'latin1').startsWith(`${number} `)).toBe(true)
+  }
+  await files.close()
+  await archive.idle()
+  const sizes = names().map((name) => statSync(join(root, 't/s', name)).size)
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(8_000)
+  const numbers = names().map((name) =>
+    Number.parseInt(gunzipSync(readFileSync(join(root, 't/s', name))).toString(), 10),
+  )
+  expect(numbers.sort((a, b) => a - b)).toEqual(
+    Array.from({ length: numbers.length }, (_, at) => 29 - numbers.length + at),
+  )
+  expect(numbers.length).toBeGreaterThan(2)
+  await archive.close()
+})
+
+test('a disk that is nearly full is left to others: lines are dropped until there is room', async (context) => {
+  const disk = join(root, 'disk')
+  mkdirSync(disk)
+  using mounted = mountSmallDisk(disk, 8_192)
+  if (mounted === null) return context.skip('no tmpfs can be mounted here: this needs root')
+  const folder = join(disk, 'logs')
+  const { archive } = parts(1_000_000)
+  const files = createLogFiles({ folder, setting: () => defaultAccessLog, archive, log })
+  const { bavail, bsize } = statfsSync(disk)
+  const filler = join(disk, 'filler')
+  writeFileSync(filler, Buffer.alloc(bavail * bsize - 1_500_000))
+  files.append('t', 's', 'lost')
+  await expect.poll(() => files.dropped).toBe(1)
+  expect(existsSync(join(folder, 't/s'))).toBe(false)
+  rmSync(filler)
+  await expect
+    .poll(
+      () => {
+        files.append('t', 's', 'kept')
+        return existsSync(join(folder, 't/s/access.log'))
+      },
+      { timeout: 20_000 },
+    )
+    .toBe(true)
+  await files.close()
+  expect(readFileSync(join(folder, 't/s/access.log'), 'utf8')).toMatch(/^(kept\n)+$/)
+  await archive.close()
+})
+
+test('the name of a rotated file is that of one process, and one that is gone does not end the sweep', async () => {
+  const { archive, files } = parts(1)
+  files.append('t', 'b', 'old')
+  await expect.poll(() => existsSync(join(root, 't/b/access.log'))).toBe(true)
+  await expect.poll(() => statSync(join(root, 't/b/access.log')).size).toBe(4)
+  files.append('t', 'b', 'new')
+  await files.close()
+  await archive.idle()
+  const [rotated = ''] = readdirSync(join(root, 't/b')).filter((name) => name !== 'access.log')
+  expect(rotated).toMatch(new RegExp(`^access-\\d{8}-\\d{6}-${process.pid}-1\\.log\\.gz$`))
+  // A file that is listed and not found, before and after the folder of the other site, whatever the order.
+  for (const site of ['a', 'b', 'c']) {
+    mkdirSync(join(root, 't', site), { recursive: true })
+    symlinkSync('nowhere', join(root, 't', site, 'access-20260101-000000-1-1.log'))
+  }
+  utimesSync(join(root, 't/b', rotated), 1, 1)
+  await archive.sweep()
+  expect(existsSync(join(root, 't/b', rotated))).toBe(false)
   await archive.close()
 })

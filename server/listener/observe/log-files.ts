@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { AccessLogSetting } from '../../contract/access-log.ts'
 import type { Logger } from '../../process/log.ts'
@@ -10,6 +10,12 @@ export const LOG_FILE = 'access.log'
 const MAX_OPEN = 128
 /** Bytes of lines that may wait for the disk. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024
+/** How often the room on the disk is asked for. */
+const ROOM_MS = 1_000
+/** What logs leave free for records, blobs and others: of a disk of less than 4 GiB, a quarter. */
+const RESERVE_BYTES = 1024 ** 3
+/** The same in proportion, for large disks: a twentieth. */
+const RESERVE_PART = 20
 /** A disk that refuses is told once in this time. */
 const TELL_EVERY_MS = 60_000
 
@@ -39,7 +45,18 @@ export function createLogFiles(deps: {
   let dropped = 0
   let toldAtMs = Number.NEGATIVE_INFINITY
   let pumping: Promise<void> | null = null
+  let askedAtMs = Number.NEGATIVE_INFINITY
+  let isRoom = true
 
+  /** Throws while the disk is nearly full: what visitors ask for must not take the room of what serves them. */
+  const needRoom = async (): Promise<void> => {
+    if (performance.now() - askedAtMs >= ROOM_MS) {
+      await mkdir(deps.folder, { recursive: true, mode: 0o750 })
+      isRoom = await hasRoom(deps.folder)
+      askedAtMs = performance.now()
+    }
+    if (!isRoom) throw new Error('the disk is nearly full')
+  }
   const fileOf = async (site: string): Promise<OpenFile> => {
     const known = files.get(site)
     if (known !== undefined) {
@@ -81,6 +98,7 @@ export function createLogFiles(deps: {
       waiting.delete(site)
       waitingBytes -= batch.bytes
       try {
+        await needRoom()
         await write(site, batch)
       } catch (error) {
         dropped += batch.lines.length
@@ -117,6 +135,13 @@ export function createLogFiles(deps: {
       for (const site of [...files.keys()]) await forget(site)
     },
   }
+}
+
+/** Whether more is free than what is left to others. */
+async function hasRoom(folder: string): Promise<boolean> {
+  const { bavail, blocks, bsize } = await statfs(folder)
+  const total = blocks * bsize
+  return bavail * bsize >= Math.min(Math.max(RESERVE_BYTES, total / RESERVE_PART), total / 4)
 }
 
 async function openLog(folder: string): Promise<OpenFile> {

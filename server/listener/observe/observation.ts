@@ -37,7 +37,7 @@ export function startObservation(deps: {
   const { dataDir, store, log } = deps
   const setting = () => accessLogSetting(store.get('setting', ACCESS_LOG_SETTING)?.value)
   const root = join(dataDir, 'logs')
-  const archive = createLogArchive({ root, retentionDays: () => setting().retentionDays, log })
+  const archive = createLogArchive({ root, setting, log })
   const files = createLogFiles({ folder: root, setting, archive, log })
   const spool = openSpool(join(dataDir, 'traffic'), log)
   const sums = new Array<number>(trafficFields.length).fill(0)

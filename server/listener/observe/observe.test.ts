@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ACCESS_LOG_SETTING } from '../../contract/access-log.ts'
 import { OTHER_SITE, type TrafficField, trafficFields } from '../../contract/traffic.ts'
 import { createTestAuthority } from '../../test/certificates.ts'
 import { exchangeRaw, openRaw, readAll, request } from '../../test/http-requests.ts'
@@ -127,14 +128,14 @@ describe.each(runtimes)('what workers see of requests on %s', (runtime) => {
   })
 
   test('the combined format is written from the next line on when it is set', async () => {
-    const value = JSON.stringify({ format: 'combined' })
-    await rig.publish([{ kind: 'setting', key: 'access-log', payload: { value } }])
+    const value = { format: 'combined' }
+    await rig.publish([{ kind: 'setting', key: ACCESS_LOG_SETTING, payload: { value } }])
     await ask('a.test', '/combined', { headers: { 'user-agent': 'say "hi"' } })
     const line = await logged('site-a', '/combined')
     expect(line).toMatch(
       /^127\.0\.0\.1 - - \[\d\d\/\w{3}\/\d{4}:\d\d:\d\d:\d\d \+0000\] "GET \/combined HTTP\/1\.1" 404 \d+ "-" "say \\x22hi\\x22" sni="a\.test" host="a\.test" tls="TLSv1\.3" cipher="[\w-]+" resumed="no" ms="\d+" reason="-"$/,
     )
-    await rig.publish([{ kind: 'setting', key: 'access-log', payload: null }])
+    await rig.publish([{ kind: 'setting', key: ACCESS_LOG_SETTING, payload: null }])
   })
 
   test('counters add up: every request is in one class, one version of TLS and one of HTTP', async () => {
