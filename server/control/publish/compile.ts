@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { ACCESS_LOG_SETTING } from '../../contract/access-log.ts'
 import { isUuid } from '../../contract/ids.ts'
 import { type Payloads, type RecordKind, recordKinds } from '../../contract/records.ts'
 
@@ -53,7 +54,7 @@ export type Sources = {
 export type Change = RecordKey & { readonly payload: Payloads[RecordKind] | null }
 
 /** Settings that edges need; all others stay in the control plane. */
-const publishedSettings: ReadonlySet<string> = new Set(['expiredCertificate', 'listenerLimits'])
+const publishedSettings: ReadonlySet<string> = new Set(['expiredCertificate', 'listenerLimits', ACCESS_LOG_SETTING])
 
 /** Length of an epoch: how long sessions are resumed with tickets of one secret. */
 const TICKET_EPOCH_MS = 12 * 60 * 60 * 1_000

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { accessLogBounds } from '../../contract/access-log.ts'
 import { MAX_LISTENER_LIMIT } from '../../contract/listener-limits.ts'
 import { Nullable } from '../schema.ts'
 
@@ -44,12 +45,30 @@ const Limits = Type.Object(
   { additionalProperties: false, description: 'How many connections each listener worker holds, and for whom.' },
 )
 
+const within = ([minimum, maximum]: readonly [number, number], description: string) =>
+  Type.Integer({ minimum, maximum, description })
+
+/** See `AccessLogSetting`. */
+const AccessLog = Type.Object(
+  {
+    format: Type.Union([Type.Literal('json'), Type.Literal('combined')]),
+    retentionDays: within(accessLogBounds.retentionDays, 'Rotated files are deleted after so many days.'),
+    maxBytes: within(accessLogBounds.maxBytes, 'A file is rotated at this size, and every day.'),
+    maxSiteBytes: within(
+      accessLogBounds.maxSiteBytes,
+      'Rotated files of a site together, as they are on disk; the oldest are deleted.',
+    ),
+  },
+  { additionalProperties: false, description: 'How listeners write the access logs of sites.' },
+)
+
 /** All settings that are kept in the database. */
 export const PlatformSettings = Type.Interface([PublicSettings], {
   expiredCertificate: Type.Union([Type.Literal('serve'), Type.Literal('abort')], {
     description: 'What visitors of a site get that has none but expired certificates: it, or no connection.',
   }),
   listenerLimits: Limits,
+  accessLog: AccessLog,
 })
 
 /** All settings that are kept in the database. */

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { accessLogSetting, defaultAccessLog } from '../../contract/access-log.ts'
 import { defaultListenerLimits } from '../../contract/listener-limits.ts'
 import { type ApiRig, createApiRig } from '../../test/api.ts'
 import { platformRoutes } from '../../test/platform-routes.ts'
@@ -37,21 +38,30 @@ describe('settings', () => {
     [{ listenerLimits: { ...defaultListenerLimits, siteConnections: 0 } }],
     [{ listenerLimits: { ...defaultListenerLimits, exempt: ['10.0.0.0/99'] } }],
     [{ listenerLimits: { siteConnections: 5 } }],
+    [{ accessLog: { ...defaultAccessLog, format: 'xml' } }],
+    [{ accessLog: { ...defaultAccessLog, retentionDays: 0 } }],
+    [{ accessLog: { ...defaultAccessLog, maxBytes: 1 } }],
+    [{ accessLog: { format: 'combined' } }],
+    [{ 'access-log': defaultAccessLog }],
   ])('refuse %j', async (payload) => {
     expect((await change(payload)).json().code).toBe('INVALID_INPUT')
   })
 
   test('for the edges are published', async () => {
     const limits = { ...defaultListenerLimits, siteConnections: 77, exempt: ['10.0.0.0/8'] }
-    const changed = await change({ expiredCertificate: 'abort', listenerLimits: limits })
-    expect(changed.json()).toMatchObject({ expiredCertificate: 'abort', listenerLimits: limits })
+    const accessLog = { format: 'combined', retentionDays: 7, maxBytes: 65_536, maxSiteBytes: 1_000_000 }
+    const changed = await change({ expiredCertificate: 'abort', listenerLimits: limits, accessLog })
+    expect(changed.json()).toMatchObject({ expiredCertificate: 'abort', listenerLimits: limits, accessLog })
     await seedInstallation(rig.db)
     await publishBatch(rig.db, Date.now())
     const rows = await rig.db.feedRecord.findMany({ where: { kind: 'setting' }, orderBy: { key: 'asc' } })
     expect(rows.map(({ key, payload }) => [key, payload])).toEqual([
+      ['accessLog', { value: accessLog }],
       ['expiredCertificate', { value: 'abort' }],
       ['listenerLimits', { value: limits }],
     ])
+    // As the edges read it.
+    expect(accessLogSetting(accessLog)).toEqual(accessLog)
   })
 
   test('a stored value that does not fit has its default', async () => {

@@ -1,4 +1,5 @@
 import { Value } from 'typebox/value'
+import { defaultAccessLog } from '../../contract/access-log.ts'
 import { defaultListenerLimits } from '../../contract/listener-limits.ts'
 import type { Db, Tx } from '../db.ts'
 import type { Prisma } from '../generated/client.ts'
@@ -10,6 +11,7 @@ const defaults: PlatformSettings = {
   supportContact: null,
   expiredCertificate: 'serve',
   listenerLimits: { ...defaultListenerLimits, exempt: [...defaultListenerLimits.exempt] },
+  accessLog: { ...defaultAccessLog },
 }
 
 /** All settings; what is not stored, or stored by another version in a way that does not fit, has its default. */
