@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createLru, type Lru } from './lru.ts'
@@ -39,4 +41,21 @@ test('it holds what was asked for last, as far as the weights go', () => {
     }),
     { numRuns: 1_000 },
   )
+})
+
+test('what is asked for again and again takes no memory', () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const used = (): number => {
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  const lru = createLru<number>(1_000)
+  for (let at = 0; at < 1_000; at += 1) lru.set(`${at}`, at, 1)
+  const before = used()
+  for (let turn = 0; turn < 2_000_000; turn += 1) lru.get(`${turn % 1_000}`)
+  // 57 bytes for each question is what an iterator that stands still costs.
+  expect(used() - before).toBeLessThan(20_000_000)
+  lru.set('last', 1, 1)
+  expect([lru.get('0'), lru.get('1')]).toEqual([undefined, 1])
 })

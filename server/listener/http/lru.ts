@@ -12,6 +12,15 @@ export function createLru<V>(maxWeight: number): Lru<V> {
   let total = 0
   // One that goes on: a new one would walk over all that were deleted before the oldest, at each insertion.
   let oldest = entries.keys()
+  let moves = 0
+  /** An iterator keeps every table that the map has outgrown since its last step, so it must not stand still for long. */
+  const append = (key: string, entry: { value: V; weight: number }): void => {
+    entries.set(key, entry)
+    moves += 1
+    if (moves < entries.size) return
+    moves = 0
+    oldest = entries.keys()
+  }
   const remove = (key: string): void => {
     total -= entries.get(key)?.weight ?? 0
     entries.delete(key)
@@ -21,13 +30,13 @@ export function createLru<V>(maxWeight: number): Lru<V> {
       const entry = entries.get(key)
       if (entry === undefined) return undefined
       entries.delete(key)
-      entries.set(key, entry)
+      append(key, entry)
       return entry.value
     },
     set(key, value, weight) {
       remove(key)
       if (weight > maxWeight) return
-      entries.set(key, { value, weight })
+      append(key, { value, weight })
       total += weight
       while (total > maxWeight) {
         const next = oldest.next()
