@@ -33,7 +33,8 @@ export type FastSite = {
 /** One path of a site that a file answers. */
 type FastFile = Cached & {
   readonly file: ManifestFile
-  readonly release: ReleaseFiles
+  /** Not the release as a whole: that would stay in memory beside the cache that bounds it. */
+  readonly release: Pick<ReleaseFiles, 'lastModified'>
   readonly path: string
   /** A bit for each of `encodings` that the file has. */
   readonly mask: number
@@ -195,10 +196,15 @@ function remember(site: FastSite, file: FastFile, cache: FastCache): FastFile {
   return file
 }
 
-function fastFile(site: FastSite, file: ManifestFile, release: ReleaseFiles, path: string): FastFile {
+function fastFile(
+  site: FastSite,
+  file: ManifestFile,
+  { lastModified }: Pick<ReleaseFiles, 'lastModified'>,
+  path: string,
+): FastFile {
   const forget = (): void => void site.files.delete(path)
   const mask = encodings.reduce((bits, name, at) => bits | (file.encoded[name] === undefined ? 0 : 1 << at), 0)
-  return { file, release, path, mask, forms: [], answers: [], isUsed: true, forget }
+  return { file, release: { lastModified }, path, mask, forms: [], answers: [], isUsed: true, forget }
 }
 
 function formOf(file: FastFile, site: FastSite, choice: number, acceptEncoding: string | undefined): Representation {

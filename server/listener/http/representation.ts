@@ -14,7 +14,7 @@ const ALWAYS_ASK = 'public, max-age=0, must-revalidate'
 /** The form of a file that a client likes best. `path` is the decoded path of the request, for the cache rules. */
 export function representationOf(
   file: ManifestFile,
-  release: ReleaseFiles,
+  release: Pick<ReleaseFiles, 'lastModified'>,
   options: SiteOptions,
   path: string,
   acceptEncoding: string | undefined,
