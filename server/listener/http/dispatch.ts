@@ -1,11 +1,12 @@
 import type { SiteRecord } from '../../contract/records.ts'
-import { matchesPath, type SiteOptions } from '../../contract/site-options.ts'
+import type { SiteOptions } from '../../contract/site-options.ts'
 import type { BasicAuthGate } from './basic-auth.ts'
 import { answerChallenge } from './challenge.ts'
 import { type ErrorStatus, sendErrorPage, sendSitePage } from './error-pages.ts'
 import type { Exchange } from './exchange.ts'
 import { nameRecord, requestHost, siteOfHost } from './host-rules.ts'
 import { MAX_HEADER_FIELDS } from './limits.ts'
+import { isProtected } from './protected-paths.ts'
 import { type ProxyDeps, serveProxy } from './proxy.ts'
 import type { RecordCache } from './record-cache.ts'
 import { redirectSite, redirectToHttps, sendRedirect } from './redirect.ts'
@@ -110,13 +111,6 @@ async function mayEnter(
   else if (verdict === 'throttled') sendErrorPage(exchange, 429, [['retry-after', '60']])
   else sendSitePage(exchange, 401, errorPages, [['www-authenticate', challengeOf(basicAuth.realm)]])
   return false
-}
-
-/** An upstream may read `//a`, `/b/../a` and `/b\\..\\a` as `/a`: what any reading protects is protected. */
-function isProtected(patterns: readonly string[], path: string): boolean {
-  const plain = URL.parse(`http://host${encodeURI(path.replace(/[\\/]+/g, '/'))}`)?.pathname
-  const forms = [path, plain === undefined ? path : decodeURI(plain)]
-  return patterns.some((pattern) => forms.some((form) => matchesPath(pattern, form)))
 }
 
 function challengeOf(realm: string): string {

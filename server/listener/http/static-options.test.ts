@@ -149,7 +149,7 @@ describe.each(runtimes)('options of a site on %s', (runtime) => {
 
   test('basic authentication: who may enter, and how often one may guess', async () => {
     const hash = await hashBasicAuthPassword('open sesame')
-    const basicAuth = { realm: 'the "vault"', paths: ['/docs', '/docs/*'], users: [{ name: 'ali', hash }] }
+    const basicAuth = { realm: 'the "vault"', paths: ['/docs/*'], users: [{ name: 'ali', hash }] }
     await set({ basicAuth, trailingSlash: 'keep' })
     const asked = (path: string, credentials?: string): Promise<TestAnswer> => {
       const field = credentials === undefined ? {} : { authorization: `Basic ${btoa(credentials)}` }
@@ -158,7 +158,7 @@ describe.each(runtimes)('options of a site on %s', (runtime) => {
     const refused = await asked('/docs/')
     expect(refused.status).toBe(401)
     expect(refused.headers['www-authenticate']).toBe('Basic realm="the \\"vault\\"", charset="UTF-8"')
-    for (const path of ['/docs', '/docs/', '/%64ocs/', '//docs/', '/x/../docs/', '/docs/../docs/'])
+    for (const path of ['/docs', '/docs/', '/%64ocs/', '//docs/', '/x/../docs/', '/x%3F/../docs/'])
       expect((await asked(path)).status, path).toBe(401)
     expect((await asked('/docs/', 'ali:open sesame')).body.toString()).toBe('docs')
     expect((await asked('/docs', 'ali:open sesame')).status).toBe(200)
