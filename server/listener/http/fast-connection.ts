@@ -204,9 +204,10 @@ class FastConnection {
     socket.off('data', this.#onData)
     socket.off('drain', this.#onDrain)
     this.#held.release()
+    // Before, not afterwards: an upgrade stops the flow until somebody listens, and what comes meanwhile must wait.
+    socket.resume()
     this.#deps.handOver(socket, this.#connection)
     socket.emit('data', bytes)
-    socket.resume()
   }
 
   /** Ends the connection; who does not take the end of it in time is cut off. */

@@ -50,8 +50,9 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
     isOver = true
     socket.off('data', onData)
     held.release()
-    deps.handOver(socket, connection, bytes)
+    // Before, not afterwards: an upgrade stops the flow until somebody listens, and what comes meanwhile must wait.
     socket.resume()
+    deps.handOver(socket, connection, bytes)
   }
   const onData = (chunk: Buffer): void => {
     if (isOver) return
@@ -93,7 +94,7 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
       waiting = null
       if (isOver || next === null || socket.destroyed) return
       handle(next)
-      socket.resume()
+      if (!isOver) socket.resume()
     })
   }
   deps.open.add(socket, held)

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import net, { type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestAuthority } from '../../test/certificates.ts'
 import { exchangeRaw, openRaw, readAll } from '../../test/http-requests.ts'
@@ -24,6 +25,23 @@ function createEchoServer(): net.Server {
   })
 }
 
+/** Switches protocols when it is told to; to what does not ask for that it answers at once. */
+function createWaitingServer(): { server: net.Server; asked: () => Promise<() => void> } {
+  const asked: ((answer: () => void) => void)[] = []
+  const server = net.createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.on('data', function onHead(head) {
+      if (!head.includes('Upgrade')) return void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst')
+      socket.off('data', onHead).pause()
+      asked.shift()?.(() => {
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
+        socket.pipe(socket)
+      })
+    })
+  })
+  return { server, asked: () => new Promise((resolve) => void asked.push(resolve)) }
+}
+
 async function listen(server: net.Server): Promise<string> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -33,15 +51,16 @@ async function listen(server: net.Server): Promise<string> {
 describe.each(runtimes)('WebSocket on %s', (runtime) => {
   let rig: ListenerRig
   const servers: net.Server[] = []
-  const hosts = ['ws.example.com', 'refuses.example.com', 'files.example.com', 'other.example.com']
+  const hosts = ['ws.example.com', 'refuses.example.com', 'files.example.com', 'other.example.com', 'waits.example.com']
+  const waiting = createWaitingServer()
   beforeAll(async () => {
     const authority = await createTestAuthority()
     const certificate = await authority.issue(hosts)
     const refusing = createServer(
       (incoming, response) => void response.writeHead(403).end(`no ${incoming.headers.upgrade}`),
     )
-    servers.push(createEchoServer(), refusing)
-    const [echo = '', refuses = ''] = await Promise.all(servers.map(listen))
+    servers.push(createEchoServer(), refusing, waiting.server)
+    const [echo = '', refuses = '', waits = ''] = await Promise.all(servers.map(listen))
     rig = await startListenerRig({ runtime, outboundAllow: ['127.0.0.1/32'] })
     const proxy = (url: string) => ({ kind: 'proxy', upstreams: [{ url, weight: 1 }] }) as const
     await rig.publish([
@@ -51,6 +70,7 @@ describe.each(runtimes)('WebSocket on %s', (runtime) => {
       siteRecord('refuses.example.com', proxy(refuses)),
       siteRecord('files.example.com', { manifest: rig.release({ 'index.html': 'files', chat: 'file' }) }),
       siteRecord('other.example.com', proxy(echo)),
+      siteRecord('waits.example.com', proxy(waits)),
     ])
   })
   afterAll(async () => {
@@ -85,6 +105,23 @@ describe.each(runtimes)('WebSocket on %s', (runtime) => {
     await readAll(socket, (text) => text.includes('</html>'))
     socket.write(`${ask('ws.example.com')}later`)
     expect(await readAll(socket, (text) => text.includes('later'))).toContain('101 Switching')
+    socket.destroy()
+  })
+
+  test.each([
+    ['first', ''],
+    ['second, sent ahead', 'GET / HTTP/1.1\r\nHost: waits.example.com\r\n\r\n'],
+  ])('as the %s request: what comes before the switch waits for it', async (_, before) => {
+    const socket = await openRaw(target('waits.example.com'))
+    const asked = waiting.asked()
+    socket.write(`${before}${ask('waits.example.com')}one,`)
+    const answer = await asked
+    socket.write('two,')
+    await sleep(200)
+    socket.write('three')
+    await sleep(200)
+    answer()
+    expect(await readAll(socket, (text) => text.includes('three'))).toMatch(/\r\n\r\none,two,three$/)
     socket.destroy()
   })
 
