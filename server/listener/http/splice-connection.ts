@@ -5,7 +5,7 @@ import { isOurPath } from './challenge.ts'
 import type { Connection } from './connection.ts'
 import { type Held, type HeldSet, holdConnection } from './held.ts'
 import { requestHost, siteOfHost } from './host-rules.ts'
-import { FAREWELL_MS, MAX_HEAD_BYTES } from './limits.ts'
+import { FAREWELL_MS, MAX_HEAD_BYTES, STALL_MS } from './limits.ts'
 import type { RecordCache } from './record-cache.ts'
 import type { RequestLog } from './request-log.ts'
 import { createSplicer, type Splicer } from './splice.ts'
@@ -41,10 +41,16 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
   /** What came while a request was under way: bounded, since the socket is paused when it is much. */
   let waiting: Buffer | null = null
 
+  /** Ends the connection; who does not take the end of its last answer in time is cut off. */
   const part = (): void => {
     isOver = true
+    waiting = null
+    held.release()
+    const deadline = deadlines.arm(STALL_MS, () => void socket.destroy())
+    socket.once('finish', () => deadline.rearm(FAREWELL_MS))
+    socket.once('close', () => deadline.clear())
+    socket.resume()
     socket.end()
-    deadlines.arm(FAREWELL_MS, () => void socket.destroy())
   }
   const leave = (bytes: Buffer): void => {
     isOver = true
