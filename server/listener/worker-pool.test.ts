@@ -147,9 +147,11 @@ describe.each(runtimes)('a pool on %s', (runtime) => {
 describe.each(runtimes)('one worker on %s', (runtime) => {
   test('is drained: what was asked is answered, idle connections end, nothing is accepted', async () => {
     const rig = await startRig({ runtime })
-    let release = (): void => undefined
+    let release: (() => void) | null = null
+    // The first request is kept waiting; those that come in while the port is still open are answered at once.
     const upstream = http.createServer((_request, response) => {
-      release = () => response.end('late')
+      if (release === null) release = () => response.end('late')
+      else response.end('early')
     })
     await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve))
     const { port } = upstream.address() as net.AddressInfo
@@ -171,7 +173,7 @@ describe.each(runtimes)('one worker on %s', (runtime) => {
         wait,
       )
       .toBe('refused')
-    release()
+    ;(release as (() => void) | null)?.()
     expect(await asked).toMatchObject({ status: 200, body: 'late' })
     await Promise.all([closing, hasEnded])
     expect(rig.pids()).toEqual([])
