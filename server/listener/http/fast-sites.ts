@@ -9,10 +9,10 @@ import type { Fields } from './exchange.ts'
 import { createFastAnswer, type FastAnswer } from './fast-answer.ts'
 import { type Cached, createFastCache, type FastCache } from './fast-cache.ts'
 import { requestHost, siteOfHost } from './host-rules.ts'
-import { FAST_CACHE_BYTES, MAX_WHOLE_BODY_BYTES, RECORD_CACHE_ENTRIES } from './limits.ts'
+import { FAST_CACHE_BYTES, MAX_WHOLE_BODY_BYTES, RECORD_CACHE_BYTES } from './limits.ts'
 import { createLru } from './lru.ts'
 import type { ReleaseFiles } from './manifest-cache.ts'
-import type { RecordCache } from './record-cache.ts'
+import { type RecordCache, recordWeight } from './record-cache.ts'
 import { type Representation, representationOf } from './representation.ts'
 import { fieldRules, optionsOf, redirectOf } from './site-rules.ts'
 import type { StaticStore } from './static.ts'
@@ -81,7 +81,7 @@ type FastDeps = { readonly records: RecordCache; readonly store: StaticStore }
 
 /** Makes the store of one worker. */
 export function createFastSites(deps: FastDeps): FastSites {
-  const sites = createLru<FastSite>(RECORD_CACHE_ENTRIES)
+  const sites = createLru<FastSite>(RECORD_CACHE_BYTES)
   const cache = createFastCache(FAST_CACHE_BYTES)
   const choices = createChoices()
   let epoch = 1
@@ -103,7 +103,7 @@ export function createFastSites(deps: FastDeps): FastSites {
       if (record !== null && known?.record === record) return known
       drop(answer.siteId)
       const site = record === null ? null : fastSite(answer.siteId, record)
-      if (site !== null) sites.set(answer.siteId, site, 1)
+      if (site !== null) sites.set(answer.siteId, site, recordWeight(record))
       return site
     },
     reply(site, head, closes) {
@@ -202,7 +202,9 @@ function fastFile(
   { lastModified }: Pick<ReleaseFiles, 'lastModified'>,
   path: string,
 ): FastFile {
-  const forget = (): void => void site.files.delete(path)
+  // The cache of answers must not hold the site itself, whose record may be large.
+  const { files } = site
+  const forget = (): void => void files.delete(path)
   const mask = encodings.reduce((bits, name, at) => bits | (file.encoded[name] === undefined ? 0 : 1 << at), 0)
   return { file, release: { lastModified }, path, mask, forms: [], answers: [], isUsed: true, forget }
 }

@@ -56,7 +56,8 @@ export const MAX_WHOLE_BODY_BYTES = 64 * 1024
 /** Answers that are ready to be sent, heads included. */
 export const FAST_CACHE_BYTES = 64 * 1024 * 1024
 export const MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
-export const RECORD_CACHE_ENTRIES = 20_000
+/** Records, as long as they are as JSON. */
+export const RECORD_CACHE_BYTES = 32 * 1024 * 1024
 
 /** Passwords of basic authentication: hashes computed at once, waiting tries, remembered successes. */
 export const PASSWORD_JOBS = 2

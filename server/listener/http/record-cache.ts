@@ -1,6 +1,6 @@
 import type { Payloads, RecordKind } from '../../contract/records.ts'
 import type { EdgeReader } from '../edge-store.ts'
-import { RECORD_CACHE_ENTRIES } from './limits.ts'
+import { RECORD_CACHE_BYTES } from './limits.ts'
 import { createLru } from './lru.ts'
 
 /** Records by key as `EdgeReader` gives them, hits and misses remembered until they are dropped. */
@@ -9,9 +9,20 @@ export type RecordCache = {
   drop(keys: readonly { kind: RecordKind; key: string }[]): void
 }
 
-/** Challenges are always read: they live for seconds, and anybody can ask for unknown tokens. */
-export function createRecordCache(reader: EdgeReader): RecordCache {
-  const cached = createLru<{ payload: unknown }>(RECORD_CACHE_ENTRIES)
+/** What an entry costs beside its payload, a miss as well. */
+const ENTRY_BYTES = 512
+
+/** What a record (null: a miss) weighs in memory: bytes, about. */
+export function recordWeight(payload: unknown): number {
+  return ENTRY_BYTES + JSON.stringify(payload).length
+}
+
+/**
+ * Makes one of at most `maxBytes`, counted by the length of the records as JSON: options make a site's record as
+ * large as its tenant likes. Challenges are always read: they live for seconds, and anybody can ask for unknown tokens.
+ */
+export function createRecordCache(reader: EdgeReader, maxBytes = RECORD_CACHE_BYTES): RecordCache {
+  const cached = createLru<{ payload: unknown }>(maxBytes)
   return {
     get<K extends RecordKind>(kind: K, key: string): Payloads[K] | null {
       if (kind === 'challenge') return reader.get(kind, key)
@@ -19,7 +30,7 @@ export function createRecordCache(reader: EdgeReader): RecordCache {
       const entry = cached.get(id)
       if (entry !== undefined) return entry.payload as Payloads[K] | null
       const payload = reader.get(kind, key)
-      cached.set(id, { payload }, 1)
+      cached.set(id, { payload }, recordWeight(payload))
       return payload
     },
     drop(keys) {

@@ -1,10 +1,10 @@
-import { ACCESS_LOG_SETTING, accessLogSetting } from '../../contract/access-log.ts'
+import { ACCESS_LOG_SETTING, type AccessLogSetting, accessLogSetting } from '../../contract/access-log.ts'
 import type { RecordKind } from '../../contract/records.ts'
 import { siteOptions } from '../../contract/site-options.ts'
 import type { TrafficRow } from '../../contract/traffic.ts'
 import type { EdgeReader } from '../edge-store.ts'
-import { createRecordCache } from '../http/record-cache.ts'
 import type { RequestEntry, RequestLog } from '../http/request-log.ts'
+import { createRecent } from '../recent.ts'
 import { accessLine } from './access-line.ts'
 import type { ReportPipe } from './report-pipe.ts'
 import { createTally, mergedRows } from './tally.ts'
@@ -15,6 +15,8 @@ const COLLECT_MS = 200
 const ENTRIES_PER_TURN = 200
 /** Entries that may wait; above, they are counted and make no line. */
 const MAX_ENTRIES = 16_384
+/** Sites whose folders are remembered. */
+const MAX_FOLDERS = 20_000
 /** How often counters go to the supervisor. */
 const REPORT_MS = 2_000
 /** Longest wait for the supervisor when the worker ends. */
@@ -36,8 +38,10 @@ type Waiting = { readonly entry: RequestEntry; readonly atMs: number }
  * additions there. Where the supervisor does not keep up, lines are dropped and their number told.
  */
 export function createObserver(deps: { readonly reader: EdgeReader; readonly pipe: ReportPipe }): Observer {
-  const { pipe } = deps
-  const records = createRecordCache(deps.reader)
+  const { pipe, reader } = deps
+  /** By site, false where no log is wanted. No more of a record is kept: a tenant decides how large it is. */
+  const folders = createRecent<string | false>(MAX_FOLDERS)
+  let format: AccessLogSetting['format'] | null = null
   const tally = createTally()
   const waiting: Waiting[] = []
   let held: TrafficRow[] = []
@@ -46,22 +50,27 @@ export function createObserver(deps: { readonly reader: EdgeReader; readonly pip
 
   const writeLines = (most: number): void => {
     const batch = waiting.length > most ? waiting.splice(0, most) : waiting.splice(0)
-    const { format } = accessLogSetting(records.get('setting', ACCESS_LOG_SETTING)?.value)
+    format ??= accessLogSetting(reader.get('setting', ACCESS_LOG_SETTING)?.value).format
     let lines = ''
     let count = 0
     for (const { entry, atMs } of batch) {
       const folder = folderOf(entry)
-      if (folder === null) continue
+      if (folder === false) continue
       lines += `A ${folder} ${accessLine(format, entry, atMs)}\n`
       count += 1
     }
     if (count > 0 && !pipe.send(lines)) dropped += count
   }
   /** Whose log an entry is in; a request that no site answered is in that of the connection's site. */
-  const folderOf = (entry: RequestEntry): string | null => {
+  const folderOf = (entry: RequestEntry): string | false => {
     const siteId = entry.siteId ?? entry.connection.siteId
-    const site = siteId === null ? null : records.get('site', siteId)
-    return site === null || !siteOptions(site.options).accessLog ? null : `${site.tenantId} ${siteId}`
+    if (siteId === null) return false
+    const known = folders.get(siteId)
+    if (known !== undefined) return known
+    const site = reader.get('site', siteId)
+    const folder = site === null || !siteOptions(site.options).accessLog ? false : `${site.tenantId} ${siteId}`
+    folders.set(siteId, folder)
+    return folder
   }
   const collect = (): void => {
     try {
@@ -91,7 +100,12 @@ export function createObserver(deps: { readonly reader: EdgeReader; readonly pip
       waiting.push({ entry, atMs })
       if (collecting === null) collecting = setTimeout(collect, COLLECT_MS).unref()
     },
-    invalidate: (keys) => records.drop(keys),
+    invalidate(keys) {
+      for (const { kind, key } of keys) {
+        if (kind === 'site') folders.take(key)
+        else if (kind === 'setting' && key === ACCESS_LOG_SETTING) format = null
+      }
+    },
     async close() {
       clearInterval(reporting)
       try {
