@@ -10,6 +10,8 @@ import type { ServingRecord } from './contract/records.ts'
 import { sealTo } from './contract/sealing.ts'
 import { prepareEdgeFolder } from './listener/edge-folder.ts'
 import { openEdgeStore } from './listener/edge-store.ts'
+import { REPLACE_ARGUMENT } from './process/child.ts'
+import { runSocketPath } from './process/link-path.ts'
 import type { ListenerReady } from './process/start.ts'
 import { createTestAuthority, type TestAuthority, type TestCertificate } from './test/certificates.ts'
 import { nameRecord, runtimes, siteRecord } from './test/listener-rig.ts'
@@ -80,8 +82,8 @@ function makeInstallation(env: NodeJS.ProcessEnv = {}) {
   }
 }
 
-function startListener(env: NodeJS.ProcessEnv): Listener {
-  const child = fork(file, { env, execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+function startListener(env: NodeJS.ProcessEnv, args: readonly string[] = []): Listener {
+  const child = fork(file, args, { env, execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
   let errors = ''
   child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()))
   const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
@@ -246,6 +248,72 @@ describe('the supervisor', () => {
       expect([...seen].filter(isAlive)).toEqual([])
     },
   )
+
+  test.each(['SIGTERM', 'SIGKILL'] as const)(
+    'whose predecessor ends by %s in the middle of an upgrade takes over, and leaves no worker behind',
+    async (signal) => {
+      const { env, edge, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+      const first = startListener(env)
+      await first.ready
+      const old = workersOf(first)
+      const second = startListener(env, [REPLACE_ARGUMENT])
+      const claimed = (): unknown => JSON.parse(readFileSync(join(edge.path, 'generation'), 'utf8'))
+      await expect.poll(claimed, { ...wait, interval: 5 }).toEqual({ claimed: 2, taken: 1 })
+      first.child.kill(signal)
+      expect(await second.ready).toMatchObject({ type: 'ready' })
+      await first.ended
+      await expect.poll(() => old.filter(isAlive), wait).toEqual([])
+      expect((await get(port)).status).toBe(308)
+      const workers = workersOf(second)
+      expect(workers).toHaveLength(2)
+      second.child.kill('SIGTERM')
+      expect(await second.ended).toBe(0)
+      expect(workers.filter(isAlive)).toEqual([])
+    },
+  )
+
+  test('that cannot be replaced later ends its workers with itself', async () => {
+    const { env, dataDir } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    // In the way of the socket on which a successor would ask.
+    mkdirSync(runSocketPath(dataDir, 'listener.sock'), { recursive: true })
+    const listener = startListener(env)
+    await expect.poll(() => workersOf(listener).length, wait).toBeGreaterThan(0)
+    const seen = new Set(workersOf(listener))
+    while (listener.child.exitCode === null && listener.child.signalCode === null) {
+      for (const pid of workersOf(listener)) seen.add(pid)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    expect(await listener.ended).toBe(1)
+    expect([...seen].filter(isAlive)).toEqual([])
+  })
+
+  test('hands over only when the workers that a killed one left have ended: they hear of no change', async () => {
+    const { env, edge, dataDir } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const first = startListener(env)
+    await first.ready
+    const orphans = workersOf(first)
+    try {
+      first.child.kill('SIGKILL')
+      await first.ended
+      // It ends when it goes on.
+      process.kill(orphans[0] ?? 0, 'SIGSTOP')
+      const second = startListener(env)
+      await second.ready
+      const third = startListener(env, [REPLACE_ARGUMENT])
+      const socket = runSocketPath(dataDir, 'listener.sock')
+      const ends = (): number => readFileSync('/proc/net/unix', 'utf8').split(socket).length - 1
+      await expect.poll(ends, { ...wait, interval: 5 }).toBeGreaterThan(1)
+      await new Promise((resolve) => setTimeout(resolve, 2_000))
+      expect(JSON.parse(readFileSync(join(edge.path, 'generation'), 'utf8'))).toMatchObject({ claimed: 2 })
+      process.kill(orphans[0] ?? 0, 'SIGCONT')
+      expect(await third.ready).toMatchObject({ type: 'ready' })
+      expect(orphans.filter(isAlive)).toEqual([])
+      third.child.kill('SIGTERM')
+      expect(await third.ended).toBe(0)
+    } finally {
+      for (const pid of orphans.filter(isAlive)) process.kill(pid, 'SIGKILL')
+    }
+  })
 
   test('says in one line that a port is taken, and starts nothing', async () => {
     const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })

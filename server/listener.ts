@@ -1,9 +1,10 @@
 import { openEdgeStore, openSoundEdgeStore } from './listener/edge-store.ts'
-import { askPredecessor, awaitSuccessor, type Predecessor } from './listener/handover.ts'
-import { type LinkPool, startLink } from './listener/link-client.ts'
+import { askPredecessor, awaitSuccessor } from './listener/handover.ts'
+import { startLink } from './listener/link-client.ts'
 import { startReportLink } from './listener/observe/report-link.ts'
 import { startStatusServer } from './listener/observe/status-page.ts'
 import { type Prepared, prepareSupervisor, type Supervisor, startSupervisor } from './listener/supervisor.ts'
+import { withPredecessor } from './listener/with-predecessor.ts'
 import type { Bind } from './listener/worker-messages.ts'
 import { createWriterRole, type WriterParts, type WriterRole } from './listener/writer-role.ts'
 import { REPLACE_ARGUMENT } from './process/child.ts'
@@ -41,8 +42,12 @@ async function start(settings: Settings, log: Logger): Promise<void> {
   const role = createWriterRole(parts, unlock, parts.openStore())
   const mayWrite = (): boolean => role.isHeld
   const supervisor = await startSupervisor(prepared, { settings, log, isReplacement: false, mayWrite })
-  await run(settings, log, role, supervisor, stopping)
-  // Workers that were left behind hear of no change.
+  // Workers that were left behind hear of no change: neither we nor a successor may apply one before they have ended.
+  const letGo = async (): Promise<void> => {
+    await supervisor.alone()
+    await role.letGo()
+  }
+  await runOrStop({ settings, log, role, supervisor, stopping, letGo })
   await Promise.race([supervisor.alone(), stopping])
   role.begin()
 }
@@ -54,28 +59,43 @@ async function replace(settings: Settings, log: Logger): Promise<void> {
   const predecessor = await askPredecessor(settings.dataDir)
   faultPoint('upgrade.asked')
   const unlock = takeLock(settings.dataDir, 'listener')
-  const parts = writerParts(settings, log, prepared, () => ({
-    ...supervisor,
-    pool: withPredecessor(supervisor, predecessor),
-  }))
+  const parts = writerParts(settings, log, prepared, () => supervisor)
   const role = createWriterRole(parts, unlock, openSoundEdgeStore(prepared.edge.path))
   const mayWrite = (): boolean => role.isHeld
-  const supervisor = await startSupervisor(prepared, { settings, log, isReplacement: true, mayWrite })
-  await predecessor.taken()
-  await run(settings, log, role, supervisor, stopping)
+  const own = await startSupervisor(prepared, { settings, log, isReplacement: true, mayWrite })
+  const supervisor = withPredecessor(own, predecessor)
+  await predecessor
+    .taken()
+    .catch((err: unknown) => log.warn({ err }, 'the predecessor has ended before it was told to'))
+  await runOrStop({ settings, log, role, supervisor, stopping, letGo: () => role.letGo() })
   role.begin()
 }
 
+/** What a data plane is made of, once its workers serve. */
+type Parts = {
+  readonly settings: Settings
+  readonly log: Logger
+  readonly role: WriterRole
+  readonly supervisor: Supervisor
+  readonly stopping: Promise<void>
+  /** For a successor: resolves when it may write. */
+  readonly letGo: () => Promise<void>
+}
+
+/** Leaves no workers behind that nobody supervises. */
+async function runOrStop(parts: Parts): Promise<void> {
+  try {
+    await run(parts)
+  } catch (error) {
+    await parts.supervisor.stop()
+    throw error
+  }
+}
+
 /** The workers serve: stops when asked, is replaced when asked, and says that it runs. */
-async function run(
-  settings: Settings,
-  log: Logger,
-  role: WriterRole,
-  supervisor: Supervisor,
-  stopping: Promise<void>,
-): Promise<void> {
+async function run({ settings, log, role, supervisor, stopping, letGo }: Parts): Promise<void> {
   const end = async (): Promise<void> => {
-    await role.letGo()
+    await role.letGo().catch((err: unknown) => log.error({ err }, 'the records could not be closed'))
     await supervisor.stop()
     process.exit(0)
   }
@@ -93,38 +113,11 @@ async function run(
   void stopping.then(end)
   process.on('message', (message: { type?: string }) => void obey(message, supervisor))
   const { invalidate } = supervisor.pool
-  await awaitSuccessor(
-    settings.dataDir,
-    { letGo: () => role.letGo(), takeBack, retire: () => void end(), invalidate },
-    log,
-  )
+  await awaitSuccessor(settings.dataDir, { letGo, takeBack, retire: () => void end(), invalidate }, log)
   await tellParent(readyMessage(supervisor))
 }
 
-/** Workers of a predecessor that still drain drop what has changed too, before a change is confirmed. */
-function withPredecessor(
-  { pool, alone }: Supervisor,
-  predecessor: Predecessor,
-): LinkPool & Pick<Supervisor['pool'], 'members'> {
-  return {
-    status: pool.status,
-    members: pool.members,
-    async invalidate(keys) {
-      const wasHeard = await Promise.all([predecessor.invalidate(keys), pool.invalidate(keys)])
-      // Killed, perhaps: then its workers end by themselves, since ours have taken over.
-      if (!wasHeard[0]) await alone()
-    },
-  }
-}
-
-function writerParts(
-  settings: Settings,
-  log: Logger,
-  { edge }: Prepared,
-  served: () => Pick<Supervisor, 'https' | 'http' | 'observation'> & {
-    readonly pool: LinkPool & Pick<Supervisor['pool'], 'members'>
-  },
-): WriterParts {
+function writerParts(settings: Settings, log: Logger, { edge }: Prepared, served: () => Supervisor): WriterParts {
   return {
     dataDir: settings.dataDir,
     openStore: () =>
@@ -147,7 +140,12 @@ function writerParts(
       const isConnected = (): boolean => link.isConnected
       const source = { ...supervisor, members: pool.members, edgeId: edge.identity.edgeId }
       const pages = startStatusServer({ settings, supervisor: source, store, isConnected, version: ownVersion(), log })
-      return { close: () => Promise.all([pages.close(), link.close(), reports.close()]) }
+      return {
+        async close() {
+          const ends = await Promise.allSettled([pages.close(), link.close(), reports.close()])
+          for (const one of ends) if (one.status === 'rejected') throw one.reason
+        },
+      }
     },
   }
 }

@@ -79,9 +79,9 @@ async function serveSuccessor(frames: FrameSocket, duties: HandoverDuties): Prom
   if (request?.type !== 'replace') return
   if (request.protocol !== PROTOCOL)
     return say({ type: 'refused', reason: 'the running version hands over in another way: restart the listener' })
-  await duties.letGo()
   let hasTaken = false
   try {
+    await duties.letGo()
     await say({ type: 'yours' })
     for (;;) {
       const message = (await frames.receive(SILENCE_MS)) as ToPredecessor | undefined

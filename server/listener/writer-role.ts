@@ -20,7 +20,7 @@ type OpenLink = { close(): Promise<unknown> }
 export type WriterRole = {
   /** Starts the link, unless the role was let go before. */
   begin(): void
-  /** Ends the link and closes the store, then frees the lock. Twice is once. */
+  /** Ends the link and closes the store, then frees the lock, which is free even when it throws. Twice is once. */
   letGo(): Promise<void>
   /** Takes all of it again. Throws `LockedError` when somebody else holds it for too long. */
   takeBack(): Promise<void>
@@ -41,9 +41,15 @@ export function createWriterRole(parts: WriterParts, unlock: () => void, store: 
       if (held === null) return
       const { link, store, unlock } = held
       held = null
-      await link?.close()
-      store.close()
-      unlock()
+      try {
+        await link?.close()
+      } finally {
+        try {
+          store.close()
+        } finally {
+          unlock()
+        }
+      }
     },
     async takeBack() {
       const unlock = await lockAgain(parts.dataDir)
