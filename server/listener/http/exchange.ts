@@ -50,6 +50,8 @@ export type Exchange = Sent & {
   end(last?: Uint8Array): void
   sendContinue(): void
   abort(): void
+  /** Aborts after so long, unless the deadline is cleared: for whoever waits for something else than the client. */
+  breakOffAfter(ms: number): Deadline
   /** Says whom the request was for (null: nobody here) and why it is refused, for counters and logs. */
   attribute(siteId: string | null, reason?: RefusalReason): void
   /** The answer went another way than `respond` and `write`: its status, and body bytes as they pass. */
@@ -100,6 +102,10 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines, log
     if (stall === null) stall = deadlines.arm(ms, () => wire.abort())
     else stall.rearm(ms)
   }
+  const abort = (): void => {
+    if (!isClosed) wire.abort()
+    close()
+  }
   wire.out.on('finish', close)
   wire.out.on('close', close)
   wire.out.on('error', close)
@@ -137,10 +143,8 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines, log
       wire.out.end(last)
     },
     sendContinue: () => wire.sendContinue(),
-    abort() {
-      if (!isClosed) wire.abort()
-      close()
-    },
+    abort,
+    breakOffAfter: (ms) => deadlines.arm(ms, abort),
     attribute(to, why) {
       siteId = to
       reason = why

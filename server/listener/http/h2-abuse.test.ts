@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestAuthority } from '../../test/certificates.ts'
 import {
@@ -15,6 +15,7 @@ import {
 import { request } from '../../test/http-requests.ts'
 import { type ListenerRig, nameRecord, runtimes, siteRecord, startListenerRig } from '../../test/listener-rig.ts'
 import { run } from '../../test/visit.ts'
+import { MAX_OPEN_DOWNLOADS } from './limits.ts'
 
 const MIB = 1024 * 1024
 /** More than a worker may keep of all attacks together; each of them sends or asks for more. */
@@ -207,9 +208,32 @@ describe.each(runtimes)('HTTP/2 abuse on %s', (runtime) => {
     )
     for (const one of connections)
       await one.send(Buffer.concat(streams(100).map((stream) => get(stream, '/large.txt'))))
-    await Promise.all(connections.map((one) => one.until(({ ok, goaway }) => goaway || ok.size === 100)))
+    await Promise.all(connections.map((one) => one.until(({ ok, goaway }) => goaway || ok.size >= MAX_OPEN_DOWNLOADS)))
     await isUnharmed()
     for (const one of connections) one.socket.destroy()
+  })
+
+  test('large files that are asked for and reset while others take all places stay closed', async () => {
+    const descriptors = (): number => readdirSync(`/proc/${pids[0]}/fd`).length
+    const connection = await openFrames(target(), { settings: [[SETTINGS_INITIAL_WINDOW_SIZE, 0]] })
+    const held = streams(16)
+    await connection.send(Buffer.concat(held.map((stream) => get(stream, '/large.txt'))))
+    await connection.until(({ ok, goaway }) => goaway || ok.size >= MAX_OPEN_DOWNLOADS)
+    const open = descriptors()
+    const others = streams(416).slice(held.length)
+    // The stream at the end is answered from memory: all before it have been read by then.
+    for (let at = 0; at < others.length; at += 80) {
+      const asked = others.slice(at, at + 80)
+      const resets = asked.slice(0, -1).map((stream) => numbered(frameTypes.reset, stream, 8))
+      const asks = asked.map((stream) => get(stream, stream === asked.at(-1) ? '/' : '/large.txt'))
+      await connection.send(Buffer.concat([...asks, ...resets]))
+      await connection.until(({ ok, goaway }) => goaway || ok.has(asked.at(-1) as number))
+    }
+    expect(connection.answer.goaway || connection.isClosed()).toBe(false)
+    await neighbour()
+    await expect.poll(descriptors, { timeout: 10_000 }).toBeLessThan(open + 50)
+    connection.socket.destroy()
+    await isUnharmed()
   })
 
   test('a client that never reads, and one that reads a byte at a time, cost no memory', async () => {

@@ -46,8 +46,8 @@ export const MAX_IDLE_UPSTREAM_SOCKETS = 64
 export const MAX_CACHED_FILE_BYTES = 1024 * 1024
 export const FILE_CACHE_BYTES = 64 * 1024 * 1024
 export const FILE_PIECE_BYTES = 256 * 1024
-/** Pieces that were read for one connection and have not left: 4 MiB, whatever number of streams asks. */
-export const MAX_PIECES_IN_FLIGHT = 16
+/** Large files that are open for one connection, with two pieces each: 4 MiB, whatever number of streams asks. */
+export const MAX_OPEN_DOWNLOADS = 8
 /** Downloads of one site in one worker above which their pieces get smaller. */
 export const MANY_DOWNLOADS = 32
 export const SMALL_PIECE_BYTES = 64 * 1024

@@ -1,10 +1,10 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { BlobRef } from '../../contract/manifest.ts'
 import type { Content } from './content.ts'
+import { downloadPlaces } from './download-places.ts'
 import { type Exchange, type Fields, send } from './exchange.ts'
 import { FILE_PIECE_BYTES, MAX_CACHED_FILE_BYTES } from './limits.ts'
 import { multipartOf } from './multipart.ts'
-import { piecePlaces } from './piece-places.ts'
 import type { ByteRange } from './range.ts'
 import type { Representation } from './representation.ts'
 
@@ -41,8 +41,7 @@ export async function sendParts(
   const type = fields.find(([name]) => name === 'content-type')?.[1] ?? 'application/octet-stream'
   const layout = multipartOf(ranges, ref.bytes, type)
   const others = fields.filter(([name]) => name !== 'content-type')
-  const file = await content.open(ref)
-  try {
+  await withFile(exchange, content, ref, async (file) => {
     const length = String(layout.length)
     exchange.respond(206, [...others, ['content-type', layout.contentType], ['content-length', length]])
     for (const [at, range] of ranges.entries()) {
@@ -50,9 +49,7 @@ export async function sendParts(
       if (!(await sendPieces(exchange, file, range))) return
     }
     exchange.end(layout.tail)
-  } finally {
-    await file.close()
-  }
+  })
 }
 
 async function sendRange(
@@ -72,41 +69,52 @@ async function sendRange(
     const bytes = await content.bytes(ref)
     return send(exchange, status, fields, bytes.subarray(range.first, range.last + 1))
   }
-  const file = await content.open(ref)
-  try {
+  await withFile(exchange, content, ref, async (file) => {
     exchange.respond(status, [...fields, length])
     if (await sendPieces(exchange, file, range)) exchange.end()
+  })
+}
+
+/** Opens a file once its connection has a place for it. Does nothing when the client has left by then. */
+async function withFile(
+  exchange: Exchange,
+  content: Content,
+  ref: BlobRef,
+  use: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  const places = downloadPlaces(exchange.connection)
+  if (!(await places.take(exchange))) return
+  try {
+    const file = await content.open(ref)
+    try {
+      await use(file)
+    } finally {
+      await file.close()
+    }
   } finally {
-    await file.close()
+    places.give()
   }
 }
 
-/**
- * Two buffers in turn: one is filled while the other leaves, each in a place of its connection. False: the client is
- * gone, or the file ended early.
- */
+/** Two buffers in turn: one is filled while the other leaves. False: the client is gone, or the file ended early. */
 async function sendPieces(exchange: Exchange, file: FileHandle, range: ByteRange): Promise<boolean> {
-  const places = piecePlaces(exchange.connection)
+  const { moved } = downloadPlaces(exchange.connection)
   const buffers: Buffer[] = []
   let isSent = Promise.resolve(true)
   for (let at = range.first, turn = 0; at <= range.last; turn += 1) {
-    await places.take()
-    let isLeaving = false
-    try {
-      const buffer = buffers[turn % 2] ?? Buffer.allocUnsafe(Math.min(FILE_PIECE_BYTES, range.last - range.first + 1))
-      buffers[turn % 2] = buffer
-      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, range.last + 1 - at), at)
-      if (!(await isSent)) return false
-      if (bytesRead === 0) {
-        exchange.abort()
-        return false
-      }
-      isSent = exchange.write(buffer.subarray(0, bytesRead)).finally(places.give)
-      isLeaving = true
-      at += bytesRead
-    } finally {
-      if (!isLeaving) places.give()
+    const buffer = buffers[turn % 2] ?? Buffer.allocUnsafe(Math.min(FILE_PIECE_BYTES, range.last - range.first + 1))
+    buffers[turn % 2] = buffer
+    const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, range.last + 1 - at), at)
+    if (!(await isSent)) return false
+    if (bytesRead === 0) {
+      exchange.abort()
+      return false
     }
+    isSent = exchange.write(buffer.subarray(0, bytesRead)).then((hasLeft) => {
+      if (hasLeft) moved()
+      return hasLeft
+    })
+    at += bytesRead
   }
   return isSent
 }
