@@ -12,7 +12,7 @@ import { forwardBody, framingOf } from './request-body.ts'
 import type { Target } from './target.ts'
 import { acceptTunnel, wantsTunnel } from './tunnel.ts'
 import type { Upstreams } from './upstream.ts'
-import type { Peer, UpstreamGroup } from './upstream-group.ts'
+import { type Peer, UpstreamBusyError, type UpstreamGroup } from './upstream-group.ts'
 import { UpstreamForbiddenError } from './upstream-reach.ts'
 
 /** What proxying needs. */
@@ -37,7 +37,7 @@ type Passage = {
 /** Methods that may be sent again while nothing was answered (RFC 9110 section 9.2.2). */
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-/** Answers from one of the site's upstreams; 502 or 504 where none can be had. */
+/** Answers from one of the site's upstreams; 502 or 504 where none can be had, 503 where there is no room for it. */
 export function serveProxy(
   exchange: Exchange,
   deps: ProxyDeps,
@@ -131,7 +131,8 @@ function begin(passage: Passage, peer: Peer, deps: ProxyDeps): ClientRequest | n
     if (!exchange.hasBody) upstream.end()
     return upstream
   } catch (error) {
-    if (error instanceof UpstreamForbiddenError) failedAt(passage, peer, deps, true, 502)
+    if (error instanceof UpstreamBusyError) fail(passage, 503)
+    else if (error instanceof UpstreamForbiddenError) failedAt(passage, peer, deps, true, 502)
     else sendErrorPage(exchange, 400)
     return null
   }
@@ -186,7 +187,7 @@ function failedAt(passage: Passage, peer: Peer, deps: ProxyDeps, mayRepeat: bool
   else fail(passage, status)
 }
 
-function fail({ exchange, group }: Passage, status: 502 | 504): void {
+function fail({ exchange, group }: Passage, status: 502 | 503 | 504): void {
   if (!exchange.isClosed) sendSitePage(exchange, status, group.options.errorPages)
 }
 

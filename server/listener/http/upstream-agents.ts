@@ -20,6 +20,8 @@ export function createUpstreamAgents(): UpstreamAgents {
   const options = {
     keepAlive: true,
     maxSockets: MAX_UPSTREAM_SOCKETS,
+    // The other one counts for each upstream alone.
+    maxTotalSockets: MAX_UPSTREAM_SOCKETS,
     maxFreeSockets: MAX_IDLE_UPSTREAM_SOCKETS,
     timeout: UPSTREAM_IDLE_MS,
   } as const

@@ -3,6 +3,7 @@ import https from 'node:https'
 import type { SiteRecord } from '../../contract/records.ts'
 import { type HealthCheck, type SiteOptions, siteOptions } from '../../contract/site-options.ts'
 import type { Deadlines } from '../deadlines.ts'
+import { hasDescriptors } from '../descriptors.ts'
 import { loopField } from './forwarded-fields.ts'
 import { MAX_UPSTREAM_HEAD_BYTES } from './limits.ts'
 import { parseUpstream, type UpstreamAddress } from './upstream-address.ts'
@@ -15,6 +16,11 @@ import { createTurns } from './upstream-turns.ts'
 
 /** One upstream of a site, and what this worker knows of it. Compared by identity. */
 export type Peer = { readonly address: UpstreamAddress; health: Health }
+
+/** This worker has no descriptor left for another connection to an upstream: no fault of the upstream's. */
+export class UpstreamBusyError extends Error {
+  override name = 'UpstreamBusyError'
+}
 
 /** `fields`: name, value, name, value. */
 export type UpstreamHead = { readonly method: string; readonly path: string; readonly fields: readonly string[] }
@@ -29,7 +35,7 @@ export type UpstreamGroup = {
   succeeded(peer: Peer): void
   /** It could not be reached, or gave no answer that is one. */
   failed(peer: Peer): void
-  /** Begins a request. Throws `UpstreamForbiddenError`; a name that resolves to nothing allowed is an 'error' of the request. */
+  /** Begins a request. Throws `UpstreamForbiddenError` and `UpstreamBusyError`; a name that resolves to nothing allowed is an 'error' of the request. */
   request(peer: Peer, head: UpstreamHead): ClientRequest
   /** Answers go to visitors as they are: the byte path may take requests. */
   readonly isSpliceable: boolean
@@ -115,7 +121,10 @@ export function createUpstreamGroup(siteId: string, record: SiteRecord, deps: Up
     failed(peer) {
       peer.health = afterFailure(peer.health, performance.now())
     },
-    request: (peer, head) => begin(peer, head, true),
+    request(peer, head) {
+      if (!hasDescriptors('upstream')) throw new UpstreamBusyError('no descriptor is left for upstreams')
+      return begin(peer, head, true)
+    },
     sockets,
     isSpliceable: !record.isPanel && isPlain(options),
     get isQuiet() {
