@@ -70,6 +70,7 @@ export function createUpstreamGroup(siteId: string, record: SiteRecord, deps: Up
   const begin = (peer: Peer, head: UpstreamHead, isKept: boolean): ClientRequest => {
     const { address } = peer
     deps.reach.check(site, address)
+    let leave = (): void => undefined
     const common: http.RequestOptions = {
       host: address.host,
       port: address.port,
@@ -77,10 +78,14 @@ export function createUpstreamGroup(siteId: string, record: SiteRecord, deps: Up
       path: head.path,
       headers: head.fields,
       maxHeaderSize: MAX_UPSTREAM_HEAD_BYTES,
-      lookup: deps.reach.lookup(site, address),
+      lookup: deps.reach.lookup(site, address, (leaveQuestion) => {
+        leave = leaveQuestion
+      }),
     }
-    if (!address.isTls) return http.request({ ...common, agent: isKept && agents.http })
-    return https.request({ ...common, ...upstreamTls(address, options.proxy), agent: isKept && agents.https })
+    const request = address.isTls
+      ? https.request({ ...common, ...upstreamTls(address, options.proxy), agent: isKept && agents.https })
+      : http.request({ ...common, agent: isKept && agents.http })
+    return request.once('close', () => leave())
   }
   const { health } = options.proxy
   const ask = (peer: Peer, check: HealthCheck, done: (isWell: boolean) => void): void =>

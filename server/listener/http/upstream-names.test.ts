@@ -13,7 +13,7 @@ function rig() {
   const ask = ((name: string, _: unknown, answer: Answer) => void asked.push({ name, answer })) as typeof lookup
   const names = createUpstreamNames(ask, () => now)
   const seen: string[] = []
-  const resolve = (name: string, owner = 'a'): void =>
+  const resolve = (name: string, owner = 'a'): (() => void) =>
     names.resolve(name, owner, (error, addresses) => {
       seen.push(`${name} ${error?.message ?? addresses.map(({ address }) => address).join()}`)
     })
@@ -61,6 +61,54 @@ test('a tenant whose resolver hangs holds up itself alone', () => {
   asked[1]?.answer(null, one('192.0.2.1'))
   expect(seen).toEqual(['shared 192.0.2.1'])
   expect(asked.map(({ name }) => name)).toEqual(['h1', 'shared', 'y', 'z'])
+})
+
+test('a tenant with many names that hang leaves room in the queue', () => {
+  const { asked, seen, resolve, one } = rig()
+  for (let at = 0; at < 2_000; at += 1) resolve(`h${at}`, 'hangs')
+  expect(seen.length).toBe(2_000 - 17)
+  for (const owner of ['second', 'third', 'fourth']) resolve('x', owner)
+  asked[1]?.answer(null, one('192.0.2.1'))
+  asked[3]?.answer(null, one('192.0.2.1'))
+  expect(asked.map(({ name }) => name)).toEqual(['h0', 'x', 'x', 'x'])
+  expect(seen.slice(-2)).toEqual(['x 192.0.2.1', 'x 192.0.2.1'])
+})
+
+test('where the question has to wait, an old answer is used and the name asked for in turn', () => {
+  const { asked, seen, resolve, pass, one } = rig()
+  resolve('x')
+  asked[0]?.answer(null, one('192.0.2.1'))
+  pass(20_000)
+  resolve('hangs')
+  for (let turn = 0; turn < 3; turn += 1) resolve('x')
+  expect(seen).toEqual(Array.from({ length: 4 }, () => 'x 192.0.2.1'))
+  // So is it when the queue is full.
+  for (let at = 0; at < 20; at += 1) resolve(`h${at}`)
+  resolve('x')
+  expect(seen.at(-1)).toBe('x 192.0.2.1')
+  asked[1]?.answer(new Error('timeout'), [])
+  expect(asked.at(-1)?.name).toBe('x')
+  resolve('x')
+  asked[2]?.answer(null, one('192.0.2.2'))
+  resolve('x')
+  expect(seen.at(-1)).toBe('x 192.0.2.2')
+})
+
+test('questions whose askers have gone leave the queue', () => {
+  const { asked, seen, resolve, one } = rig()
+  resolve('first')
+  const leaves = Array.from({ length: 16 }, (_, at) => resolve(`h${at}`))
+  const leavesToo = resolve('h0')
+  for (const leave of leaves) leave()
+  for (const leave of leaves) leave()
+  resolve('last')
+  asked[0]?.answer(null, one('192.0.2.1'))
+  expect(asked[1]?.name).toBe('h0')
+  leavesToo()
+  asked[1]?.answer(null, one('192.0.2.1'))
+  asked[2]?.answer(null, one('192.0.2.1'))
+  expect(asked.map(({ name }) => name)).toEqual(['first', 'h0', 'last'])
+  expect(seen).toEqual(['first 192.0.2.1', 'last 192.0.2.1'])
 })
 
 test('ports of this listener are known by every address of the machine', () => {

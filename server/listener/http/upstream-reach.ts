@@ -14,14 +14,20 @@ export type UpstreamSite = { readonly id: string; readonly tenantId: string; rea
 
 /** Finds the addresses that may be dialled. */
 export type UpstreamReach = {
-  /** Those of an upstream's host, at least one, or the error that says why there is none. */
+  /**
+   * Those of an upstream's host, at least one, or the error that says why there is none. The returned function says
+   * that nobody wants them any more: `done` is not called then.
+   */
   find(
     site: UpstreamSite,
     upstream: UpstreamAddress,
     done: (error: Error | null, addresses: readonly LookupAddress[]) => void,
-  ): void
-  /** The same for `http.request`, which asks only for names: literals are judged by `check`. */
-  lookup(site: UpstreamSite, upstream: UpstreamAddress): LookupFunction
+  ): () => void
+  /**
+   * The same for `http.request`, which asks only for names: literals are judged by `check`. `asked` is told how to
+   * say that nobody wants them any more.
+   */
+  lookup(site: UpstreamSite, upstream: UpstreamAddress, asked: (leave: () => void) => void): LookupFunction
   /** Throws `UpstreamForbiddenError` for an address literal that may not be dialled. */
   check(site: UpstreamSite, upstream: UpstreamAddress): void
 }
@@ -45,19 +51,22 @@ export function createUpstreamReach(deps: {
       else done(null, allowed)
     }
     const family = isIP(host)
-    if (family === 0) names.resolve(host, site.tenantId, judge)
-    else judge(null, [{ address: host, family }])
+    if (family === 0) return names.resolve(host, site.tenantId, judge)
+    judge(null, [{ address: host, family }])
+    return () => undefined
   }
   return {
     find,
-    lookup: (site, upstream) => (_, options, callback) =>
-      find(site, upstream, (error, addresses) => {
+    lookup: (site, upstream, asked) => (_, options, callback) => {
+      const leave = find(site, upstream, (error, addresses) => {
         const wanted = addresses.filter(({ family }) => !options.family || options.family === family)
         const first = wanted[0]
         if (error !== null || first === undefined) callback(error ?? forbidden(upstream.host), '', 0)
         else if (options.all === true) callback(null, [...wanted])
         else callback(null, first.address, first.family)
-      }),
+      })
+      asked(leave)
+    },
     check(site, { host, port }) {
       if (isIP(host) !== 0 && !mayDial(site, host, port)) throw forbidden(host)
     },

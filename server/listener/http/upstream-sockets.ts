@@ -122,7 +122,7 @@ export function createUpstreamSockets(
         isOver = true
         done(error, socket === null ? null : adopt(socket, key))
       }
-      deps.reach.find(site, address, (error, addresses) => {
+      const leave = deps.reach.find(site, address, (error, addresses) => {
         if (isOver) return
         if (error !== null) return void finish(error, null)
         const shareMs = options.connectTimeoutMs / addresses.length
@@ -141,6 +141,7 @@ export function createUpstreamSockets(
       })
       return () => {
         isOver = true
+        leave()
         current?.destroy()
       }
     },

@@ -110,6 +110,7 @@ describe('dialling', () => {
     const names: UpstreamNames = {
       resolve(name, _, done) {
         done(null, [{ address: name === 'inner.example' ? '10.0.0.1' : '169.254.169.254', family: 4 }])
+        return () => undefined
       },
     }
     const upstreams = createUpstreams({ reach: createReach([]), deadlines, names })
