@@ -146,8 +146,11 @@ class FastConnection {
   /** What was waited for is there. What the client has sent meanwhile is answered before a drain parts from it. */
   #goOn(): void {
     this.#state = 'open'
-    if (this.#waiting !== null) this.#handle(this.#waiting)
-    this.#held.finish()
+    try {
+      if (this.#waiting !== null) this.#handle(this.#waiting)
+    } finally {
+      this.#held.finish()
+    }
     if (this.#state === 'open') this.#socket.resume()
   }
 

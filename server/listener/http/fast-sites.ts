@@ -90,21 +90,29 @@ export function createFastSites(deps: FastDeps): FastSites {
     sites.delete(siteId)
     for (const file of [...(site?.files.values() ?? [])]) cache.remove(file)
   }
+  const find: FastSites['siteOf'] = (connection, host) => {
+    const name = requestHost([host], null)
+    const answer = name === null ? null : siteOfHost(deps.records, connection, name)
+    if (answer === null || 'status' in answer) return null
+    const record = deps.records.get('site', answer.siteId)
+    const known = sites.get(answer.siteId)
+    if (record !== null && known?.record === record) return known
+    drop(answer.siteId)
+    const site = record === null ? null : fastSite(answer.siteId, record)
+    if (site !== null) sites.set(answer.siteId, site, recordWeight(record))
+    return site
+  }
   return {
     get epoch() {
       return epoch
     },
     siteOf(connection, host) {
-      const name = requestHost([host], null)
-      const answer = name === null ? null : siteOfHost(deps.records, connection, name)
-      if (answer === null || 'status' in answer) return null
-      const record = deps.records.get('site', answer.siteId)
-      const known = sites.get(answer.siteId)
-      if (record !== null && known?.record === record) return known
-      drop(answer.siteId)
-      const site = record === null ? null : fastSite(answer.siteId, record)
-      if (site !== null) sites.set(answer.siteId, site, recordWeight(record))
-      return site
+      try {
+        return find(connection, host)
+      } catch {
+        // Records that cannot be read are told of by the full path.
+        return null
+      }
     },
     reply(site, head, closes) {
       if (head.fields.hasOtherConditions) return null

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Reach } from '../../contract/reach.ts'
-import type { RecordKind } from '../../contract/records.ts'
+import type { RecordKind, SiteRecord } from '../../contract/records.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { EdgeReader } from '../edge-store.ts'
 import type { PanelHop } from '../panel-hop.ts'
@@ -79,14 +79,23 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
   const hot = createHotStreams({ sites: fastSites, deadlines, log })
   const http1 = createHttp1({ exchange, deadlines, open, log })
   const http2 = createHttp2({ exchange, deadlines, open, log, hot })
-  const isProxy = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'proxy'
+  // Null also where the record cannot be read: the full path meets the failure again, answers 500 and tells of it.
+  const kindOf = (siteId: string | null): SiteRecord['kind'] | null => {
+    try {
+      return siteId === null ? null : (records.get('site', siteId)?.kind ?? null)
+    } catch (error) {
+      dispatchDeps.report(error)
+      return null
+    }
+  }
   const fastDeps: FastConnectionDeps = {
     sites: fastSites,
     bodies: createFastBodies(dispatchDeps.store.content, deadlines),
     deadlines,
     open,
     log,
-    handOver: (socket, connection) => http1.accept(socket, connection, { mayUpgrade: isProxy(connection.siteId) }),
+    handOver: (socket, connection) =>
+      http1.accept(socket, connection, { mayUpgrade: kindOf(connection.siteId) === 'proxy' }),
   }
   const spliceDeps: SpliceConnectionDeps = {
     records,
@@ -99,12 +108,12 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
       socket.emit('data', bytes)
     },
   }
-  const isStatic = (siteId: string | null): boolean => siteId !== null && records.get('site', siteId)?.kind === 'static'
   return {
     accept(socket, protocol, connection) {
-      if (protocol === 'h2') http2.accept(socket, connection)
-      else if (isStatic(connection.siteId)) serveFast(socket, connection, fastDeps)
-      else if (isProxy(connection.siteId)) serveSpliced(socket, connection, spliceDeps)
+      if (protocol === 'h2') return http2.accept(socket, connection)
+      const kind = kindOf(connection.siteId)
+      if (kind === 'static') serveFast(socket, connection, fastDeps)
+      else if (kind === 'proxy') serveSpliced(socket, connection, spliceDeps)
       else http1.accept(socket, connection, { mayUpgrade: false })
     },
     acceptPlain: (socket, connection) => http1.accept(socket, connection, { mayUpgrade: false }),

@@ -68,7 +68,7 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
   }
   const handle = (bytes: Buffer): void => {
     const head = reader.read(bytes, 0)
-    const route = head === null ? null : routeOf(deps.records, connection, head)
+    const route = head === null ? null : routeIn(deps.records, connection, head)
     if (head === null || route === null) return void leave(bytes)
     isBusy = true
     held.begin()
@@ -110,6 +110,15 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
 }
 
 type Route = { readonly siteId: string; readonly record: SiteRecord }
+
+/** As `routeOf`; null also where the records cannot be read, which the full way tells of. */
+function routeIn(records: RecordCache, connection: Connection, head: StrictHead): Route | null {
+  try {
+    return routeOf(records, connection, head)
+  } catch {
+    return null
+  }
+}
 
 /** The site that answers here; null where only the full way knows what to answer. */
 function routeOf(records: RecordCache, connection: Connection, { target, fields }: StrictHead): Route | null {
