@@ -3,7 +3,7 @@ import type { BlobRef } from '../../contract/manifest.ts'
 import type { Deadline, Deadlines } from '../deadlines.ts'
 import type { Connection } from './connection.ts'
 import type { FastAnswer } from './fast-answer.ts'
-import type { FastBodies } from './fast-body.ts'
+import type { FastBodies, FastBody } from './fast-body.ts'
 import type { FastSite, FastSites } from './fast-sites.ts'
 import { type Held, type HeldSet, holdConnection } from './held.ts'
 import { FAREWELL_MS, MAX_HEAD_BYTES, STALL_BYTES_PER_MS, STALL_MS } from './limits.ts'
@@ -103,7 +103,7 @@ class FastConnection {
     const closes = !head.fields.keepsAlive || this.#held.isDraining
     const reply = site === null ? null : this.#deps.sites.reply(site, head, closes)
     if (site === null || reply === null) this.#leave(bytes.subarray(at))
-    else if (reply instanceof Promise) this.#retryAfter(reply, bytes.subarray(at))
+    else if (reply instanceof Promise) this.#retryAfter(reply, bytes.subarray(at), site, head)
     else if (reply.pieces !== null)
       this.#sendPieces({ site, head, closes, bytes: bytes.subarray(at), next: head.end - at }, reply.pieces, reply)
     else {
@@ -161,12 +161,17 @@ class FastConnection {
     this.#waiting = bytes
   }
 
-  #retryAfter(ready: Promise<void>, bytes: Buffer): void {
+  #retryAfter(ready: Promise<void>, bytes: Buffer, site: FastSite, head: StrictHead): void {
     this.#wait(bytes)
+    const startedAtMs = performance.now()
+    const then = (goOn: () => void): void => {
+      if (this.#isHere()) goOn()
+      else this.#log(site, head, 0, 0, performance.now() - startedAtMs)
+    }
     // Content that is not there is told of by the full path.
     ready.then(
-      () => this.#isHere() && this.#goOn(),
-      () => this.#isHere() && this.#leave(this.#waiting ?? bytes),
+      () => then(() => this.#goOn()),
+      () => then(() => this.#leave(this.#waiting ?? bytes)),
     )
   }
 
@@ -175,25 +180,33 @@ class FastConnection {
     const startedAtMs = performance.now()
     const run = async (): Promise<void> => {
       const body = await this.#deps.bodies.open(pieces, site.siteId).catch(() => null)
-      if (body === null) return this.#isHere() ? this.#leave(this.#waiting ?? bytes) : undefined
-      const rest = (this.#waiting ?? bytes).subarray(next)
-      this.#waiting = rest.length > 0 ? rest : null
-      // Not the answer's own bytes: the next second writes into them while these may still wait.
-      this.#socket.write(Buffer.from(answer.bytesAt(Date.now())))
-      const sent = await body.send(this.#socket)
-      this.#log(site, head, answer.status, sent, performance.now() - startedAtMs)
+      const status = this.#isHere() ? answer.status : 0
+      if (body === null && status > 0) return this.#leave(this.#waiting ?? bytes)
+      // A file that cannot be read on: an answer that breaks off is seen as one.
+      const sent = body === null ? 0 : await this.#sendBody(body, answer, next).catch(() => 0)
+      this.#log(site, head, status, sent, performance.now() - startedAtMs)
       if (!this.#isHere()) return
       if (sent < pieces.bytes) return void this.#socket.destroy()
       if (closes) return void this.#part(STALL_MS)
       this.#goOn()
     }
-    void run()
+    run().catch(() => void this.#socket.destroy())
+  }
+
+  #sendBody(body: FastBody, answer: FastAnswer, next: number): Promise<number> {
+    const rest = this.#waiting?.subarray(next) ?? null
+    this.#waiting = rest === null || rest.length === 0 ? null : rest
+    // Not the answer's own bytes: the next second writes into them while these may still wait.
+    this.#socket.write(Buffer.from(answer.bytesAt(Date.now())))
+    return body.send(this.#socket)
   }
 
   #wait(bytes: Buffer): void {
     this.#state = 'busy'
     this.#waiting = bytes
     this.#held.begin()
+    // While the socket is open: a visitor who leaves early is logged as well.
+    this.#connection.tls()
   }
 
   #isHere(): boolean {
