@@ -145,7 +145,8 @@ function noteConnection(bytes: Buffer, from: number, end: number, scan: Scan): v
     const token = part.replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase()
     if (token === 'close') scan.isClosing = true
     else if (token === 'keep-alive') scan.isKeeping = true
-    else if (token !== '') {
+    // What the framing of this answer is made of, and its date, are for the visitor whatever is said of them.
+    else if (token !== '' && token !== 'content-length' && token !== 'date') {
       scan.named ??= new Set()
       scan.named.add(token)
     }

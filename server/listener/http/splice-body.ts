@@ -14,6 +14,8 @@ export type BodyReader = {
   endsHere(): boolean
   /** What of the last piece is passed on, from, to, from, to. */
   readonly kept: readonly number[]
+  /** Bytes of the body itself in the last piece: no framing. */
+  readonly dataBytes: number
 }
 
 /** Makes readers for the answers of one connection, one at a time: the most usual kind is used again. */
@@ -45,6 +47,9 @@ function counted(): BodyReader & { begin(length: number): void } {
     },
     endsHere: () => false,
     kept,
+    get dataBytes() {
+      return lengthOf(kept)
+    },
   }
 }
 
@@ -57,6 +62,9 @@ function chunked(): BodyReader {
     },
     endsHere: () => false,
     kept: scanner.kept,
+    get dataBytes() {
+      return scanner.dataBytes
+    },
   }
 }
 
@@ -71,5 +79,12 @@ function untilClose(): BodyReader {
     isDone: false,
     endsHere: () => true,
     kept,
+    get dataBytes() {
+      return lengthOf(kept)
+    },
   }
+}
+
+function lengthOf([from = 0, to = 0]: readonly number[]): number {
+  return to - from
 }

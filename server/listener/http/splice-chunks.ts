@@ -6,6 +6,8 @@ export type ChunkScanner = {
   readonly isDone: boolean
   /** What of the last piece is passed on, from, to, from, to: sizes, data and the end; no extensions, no trailers. */
   readonly kept: readonly number[]
+  /** Bytes of the body itself in the last piece. */
+  readonly dataBytes: number
 }
 
 /** Digits of a chunk's size: more than any server sends, fewer than a number holds exactly. */
@@ -39,6 +41,7 @@ export function createChunkScanner(): ChunkScanner {
   let digits = 0
   let left = 0
   let dropped = 0
+  let dataBytes = 0
   /** Where what is passed on began; -1 while something is dropped. */
   let runFrom = 0
 
@@ -49,6 +52,7 @@ export function createChunkScanner(): ChunkScanner {
   const data = (there: number): number => {
     const taken = Math.min(left, there)
     left -= taken
+    dataBytes += taken
     if (left === 0) state = 'data-cr'
     return taken
   }
@@ -100,8 +104,12 @@ export function createChunkScanner(): ChunkScanner {
       return state === 'done'
     },
     kept,
+    get dataBytes() {
+      return dataBytes
+    },
     scan(bytes, from) {
       kept.length = 0
+      dataBytes = 0
       runFrom = DROPPING.has(state) ? -1 : from
       let at = from
       while (at < bytes.length && state !== 'done' && state !== 'bad') {

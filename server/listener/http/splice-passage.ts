@@ -199,12 +199,12 @@ export function createPassages(visitor: Socket, deadlines: Deadlines): Passages 
     status = parsed.status
     keeps = passage.request.mayKeep()
     state = 'answering'
-    pass(answerBytes(parsed, all, reader.kept, keeps), all.length - parsed.end)
+    pass(answerBytes(parsed, all, reader.kept, keeps), reader.dataBytes)
     afterPiece()
   }
   const readBody = (piece: Buffer): void => {
     if (body === null || !body.read(piece, 0)) return void breakOff(true)
-    pass(pieceBytes(piece, body.kept, head?.framing === 'until-close'), piece.length)
+    pass(pieceBytes(piece, body.kept, head?.framing === 'until-close'), body.dataBytes)
     afterPiece()
   }
   const pass = (pieces: readonly Buffer[], count: number): void => {

@@ -336,19 +336,23 @@ describe.each(runtimes)('the byte path on %s', (runtime) => {
   })
 
   test('each request is told to the log once, with its status and bytes', async () => {
-    const up = await upstream((socket, { head }) =>
-      socket.write(head.includes('logged-bad') ? 'no HTTP' : `${ok}Content-Length: 2\r\n\r\nok`),
-    )
+    const up = await upstream((socket, { head }) => {
+      if (head.includes('logged-bad')) socket.write('no HTTP')
+      else if (head.includes('logged-chunks'))
+        socket.write(`${ok}Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nok\r\n1\r\n!\r\n0\r\n\r\n`)
+      else socket.write(`${ok}Content-Length: 2\r\n\r\nok`)
+    })
     await publish(up.url, { errorPages: { 502: 'own page' } })
-    await ask(get('/logged-good') + last('/logged-bad'))
+    await ask(get('/logged-good') + get('/logged-chunks') + last('/logged-bad'))
     const file = join(rig.folder, 'logs/tenant', hosts[0], 'access.log')
     const lines = (): string[] => {
       const all = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []
       return all.filter((line) => line.includes('/logged-'))
     }
-    await expect.poll(() => lines().length, { timeout: 20_000 }).toBe(2)
+    await expect.poll(() => lines().length, { timeout: 20_000 }).toBe(3)
     expect(lines().map((line) => JSON.parse(line))).toMatchObject([
       { method: 'GET', target: '/logged-good', host: hosts[0], status: 200, bytes: 2, tls: 'TLSv1.3' },
+      { method: 'GET', target: '/logged-chunks', status: 200, bytes: 3 },
       { method: 'GET', target: '/logged-bad', host: hosts[0], status: 502, bytes: 8 },
     ])
   })
