@@ -1,5 +1,5 @@
 import type { SiteRecord } from '../../contract/records.ts'
-import type { SiteOptions } from '../../contract/site-options.ts'
+import type { BasicAuth, SiteOptions } from '../../contract/site-options.ts'
 import type { BasicAuthGate } from './basic-auth.ts'
 import { answerChallenge } from './challenge.ts'
 import { type ErrorStatus, sendErrorPage, sendSitePage } from './error-pages.ts'
@@ -84,7 +84,11 @@ async function serve(outer: Exchange, deps: DispatchDeps, siteId: string, site: 
   try {
     const redirect = redirectOf(options, head.path, head.target)
     if (redirect !== null) return sendRedirect(exchange, redirect.status, redirect.to)
-    if (!(await mayEnter(exchange, deps.basicAuth, siteId, options, head.path))) return
+    // A site that asks nobody answers in the same turn: what is wrong behind a refused head must not end the
+    // connection before the refusal is on its way.
+    const { basicAuth } = options
+    const isAsked = basicAuth !== null && isProtected(basicAuth.paths, head.path)
+    if (isAsked && !(await mayEnter(exchange, deps.basicAuth, siteId, basicAuth, options.errorPages))) return
     if (site.kind === 'static') return await serveStatic(exchange, deps.store, site, head.target, head.path)
     if (site.kind === 'redirect') return redirectSite(exchange, site, head.target)
     serveProxy(exchange, deps, siteId, site, head)
@@ -95,15 +99,14 @@ async function serve(outer: Exchange, deps: DispatchDeps, siteId: string, site: 
   }
 }
 
-/** Whether the visitor has a name and password for this path, where one is asked for; otherwise it was answered. */
+/** Whether the visitor has a name and password; otherwise it was answered. */
 async function mayEnter(
   exchange: Exchange,
   gate: BasicAuthGate,
   siteId: string,
-  { basicAuth, errorPages }: SiteOptions,
-  path: string,
+  basicAuth: BasicAuth,
+  errorPages: SiteOptions['errorPages'],
 ): Promise<boolean> {
-  if (basicAuth === null || !isProtected(basicAuth.paths, path)) return true
   const asker = { siteId, remoteAddress: exchange.connection.remoteAddress }
   const verdict = await gate.check(basicAuth, exchange.headers.authorization, asker)
   if (verdict === 'admitted') return true
