@@ -1,4 +1,4 @@
-import { createSign, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { connect, type SecureContext, TLSSocket } from 'node:tls'
@@ -13,15 +13,18 @@ const versions = ['TLSv1.2', 'TLSv1.3'] as const
 /** Two tenants that share nothing but a certificate, the worst case: nothing else could tell them apart. */
 const sites = { own: 'own', foreign: 'foreign' } as const
 
+/** Any certificate with its key: nobody has to trust it. */
+export type ProofCertificate = { readonly chainPem: string; readonly keyPem: string }
+
 /** Gives the context of one of the two sites that the proof is about. */
 export type ContextOf = (site: 'own' | 'foreign') => SecureContext
 
 /**
  * Proves with real handshakes in this very process that a session of one site is resumed there and not at another,
  * in TLS 1.2 and 1.3 (E52). Throws with the reason when it cannot be shown: then the worker must not serve.
- * `contextOf` is for tests; without it the contexts are made as those of real sites are.
+ * `contextOf` says which context a site gets: `contextsOfTwoSites` in a worker.
  */
-export async function proveIsolation(contextOf: ContextOf = contextsOfTwoSites()): Promise<void> {
+export async function proveIsolation(contextOf: ContextOf): Promise<void> {
   let site: keyof typeof sites = 'own'
   const open = new Set<Socket>()
   const server = createServer((socket) => {
@@ -94,9 +97,9 @@ function handshake(
   return promise
 }
 
-function contextsOfTwoSites(): ContextOf {
+/** Contexts of two sites with this one certificate, made as those of real sites are. */
+export function contextsOfTwoSites({ chainPem, keyPem }: ProofCertificate): ContextOf {
   const keyPair = generateSealKeyPair()
-  const { chainPem, keyPem } = makeCertificate()
   const seal = (plain: Uint8Array, context: string): string =>
     sealTo(keyPair.publicKey, plain, context).toString('base64')
   const certificate: Payloads['certificate'] = {
@@ -120,32 +123,4 @@ function contextsOfTwoSites(): ContextOf {
     if (context === null || context === 'later') throw new Error(reasons[0] ?? 'the proof of isolation has no context')
     return context
   }
-}
-
-/** A self-signed certificate of X.509 version 1, ECDSA P-256: nobody has to trust it, and it costs no library. */
-function makeCertificate(): { chainPem: string; keyPem: string } {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const ecdsaWithSha256 = sequence(Buffer.from('06082a8648ce3d040302', 'hex'))
-  const name = sequence(der(0x31, sequence(Buffer.from('0603550403', 'hex'), der(0x0c, Buffer.from('proof.invalid')))))
-  const validity = sequence(der(0x17, Buffer.from('200101000000Z')), der(0x17, Buffer.from('491231235959Z')))
-  const spki = publicKey.export({ type: 'spki', format: 'der' })
-  const body = sequence(der(2, Buffer.of(1)), ecdsaWithSha256, name, validity, name, spki)
-  const signature = createSign('sha256').update(body).sign(privateKey)
-  const certificate = sequence(body, ecdsaWithSha256, der(3, Buffer.of(0), signature))
-  return {
-    chainPem: `-----BEGIN CERTIFICATE-----\n${certificate.toString('base64').replace(/(.{64})/g, '$1\n')}\n-----END CERTIFICATE-----\n`,
-    keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-  }
-}
-
-function sequence(...parts: readonly Buffer[]): Buffer {
-  return der(0x30, ...parts)
-}
-
-/** Tag, length and value (X.690); values here are below 64 KiB. */
-function der(tag: number, ...parts: readonly Buffer[]): Buffer {
-  const value = Buffer.concat(parts)
-  const { length } = value
-  const head = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 255]
-  return Buffer.concat([Buffer.of(tag, ...head), value])
 }

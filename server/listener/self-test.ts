@@ -57,6 +57,7 @@ export async function selfTest(launch: WorkerLaunch, account: WorkerAccount | nu
         http: [],
         outboundAllow: [],
         logLevel: 'error',
+        proofCertificate: a,
       },
       log,
     )

@@ -6,9 +6,11 @@ import { chooseRuntime } from './choose-runtime.ts'
 import { type EdgeFolder, findAccount, prepareEdgeFolder, type WorkerAccount } from './edge-folder.ts'
 import { openEdgeReader } from './edge-store.ts'
 import { claimGeneration, takeOver } from './generation.ts'
+import type { ProofCertificate } from './isolation-proof.ts'
 import { type Observation, startObservation } from './observe/observation.ts'
 import { findOrphans, type Orphans, trackWorkers } from './orphans.ts'
 import { permitMigration, resolvePorts } from './ports.ts'
+import { makeThrowawayCertificate } from './throwaway-certificate.ts'
 import type { WorkerLaunch } from './worker-command.ts'
 import type { Bind, StartMessage } from './worker-messages.ts'
 import { startWorkerPool, type WorkerPool, type WorkerPoolOptions } from './worker-pool.ts'
@@ -20,6 +22,7 @@ const ORPHANS_MS = 12_000
 export type Prepared = {
   readonly edge: EdgeFolder
   readonly launch: WorkerLaunch
+  readonly proofCertificate: ProofCertificate
 }
 
 /** The workers of this machine, and what is needed to hand them over. They serve with or without a control plane. */
@@ -55,7 +58,11 @@ export type SupervisorOptions = {
 export async function prepareSupervisor(settings: Settings, log: Logger): Promise<Prepared> {
   const account = workerAccount(settings, log)
   const edge = prepareEdgeFolder(settings.dataDir, account)
-  return { edge, launch: await chooseRuntime(settings.listenerRuntime, account, log) }
+  const [launch, proofCertificate] = await Promise.all([
+    chooseRuntime(settings.listenerRuntime, account, log),
+    makeThrowawayCertificate(['proof.invalid']),
+  ])
+  return { edge, launch, proofCertificate }
 }
 
 /**
@@ -89,7 +96,7 @@ export async function startSupervisor(prepared: Prepared, options: SupervisorOpt
     const poolOptions: WorkerPoolOptions = {
       launch,
       count: settings.workers ?? availableParallelism(),
-      message: startMessage(edge, settings, generation, https, http),
+      message: startMessage(prepared, settings, generation, https, http),
       log,
       intake: observation.intake,
       onWorkers(now) {
@@ -165,7 +172,7 @@ function wishesOf(settings: Settings) {
 }
 
 function startMessage(
-  edge: EdgeFolder,
+  { edge, proofCertificate }: Prepared,
   settings: Settings,
   generation: number,
   https: readonly Bind[],
@@ -184,5 +191,6 @@ function startMessage(
     outboundAllow: settings.outboundAllow,
     proxyProtocolFrom: settings.proxyProtocolFrom,
     logLevel: settings.logLevel,
+    proofCertificate,
   }
 }

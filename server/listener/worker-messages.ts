@@ -26,6 +26,8 @@ export type StartMessage = {
   /** CIDRs of load balancers that say by the PROXY protocol for whom they connect; default none. */
   readonly proxyProtocolFrom?: readonly string[]
   readonly logLevel: LogLevel
+  /** For the proof that sessions stay within their site; self-signed, nobody is shown it. */
+  readonly proofCertificate: { readonly chainPem: string; readonly keyPem: string }
 }
 
 /** What a supervisor says to a worker, one JSON text a line. */

@@ -10,7 +10,7 @@ import { openEdgeReader } from './edge-store.ts'
 import { createFrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
-import { proveIsolation } from './isolation-proof.ts'
+import { contextsOfTwoSites, proveIsolation } from './isolation-proof.ts'
 import { createDelayMeter } from './observe/delay-meter.ts'
 import { createHandshakeCounts } from './observe/handshake-counts.ts'
 import { createObserver } from './observe/observer.ts'
@@ -158,7 +158,7 @@ async function run(message: StartMessage): Promise<void> {
       void drainWorker(target, () => void observer.close().finally(() => process.exit(0)))
     },
   }
-  await proveIsolation()
+  await proveIsolation(contextsOfTwoSites(message.proofCertificate))
   for (const bind of message.https) listeners.push(await listen(bind, counted(door.admit)))
   for (const bind of message.http) listeners.push(await listen(bind, counted(door.admitPlain)))
   const delay = createDelayMeter()
