@@ -2,6 +2,7 @@ import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } f
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Payloads, RecordKind, ServingRecord } from '../contract/records.ts'
+import { transaction } from './transaction.ts'
 
 /** File of the records inside an edge's folder. */
 const FILE = 'records.sqlite'
@@ -285,17 +286,4 @@ function lookup<K extends RecordKind>(statement: StatementSync, kind: K, key: st
 
 function toRecord(row: Record<string, unknown>): ServingRecord {
   return { ...row, payload: JSON.parse(String(row.payload)) } as ServingRecord
-}
-
-function transaction<T>(file: DatabaseSync, work: () => T): T {
-  file.exec('begin immediate')
-  try {
-    const result = work()
-    file.exec('commit')
-    return result
-  } catch (error) {
-    // A full disk has rolled it back already.
-    if (file.isTransaction) file.exec('rollback')
-    throw error
-  }
 }

@@ -20,8 +20,6 @@ export type Observation = {
   readonly spool: Spool
   /** Called after counters were put into the spool. */
   onSpooled(listener: () => void): void
-  /** Called with each line of an access log, before it is written. */
-  onLine(listener: (siteId: string, line: string) => void): void
   /** Since the start: the sums of all counters in the order of `trafficFields`, and lines that were dropped. */
   totals(): { readonly counts: readonly number[]; readonly droppedLines: number }
   /** Puts everything on disk. After the last worker has ended. */
@@ -41,7 +39,6 @@ export function startObservation(deps: {
   const files = createLogFiles({ folder: root, setting, archive, log })
   const spool = openSpool(join(dataDir, 'traffic'), log)
   const sums = new Array<number>(trafficFields.length).fill(0)
-  let lineListener: (siteId: string, line: string) => void = () => undefined
   let spoolListener: () => void = () => undefined
   let counted: TrafficRow[] = []
   let lost = 0
@@ -65,10 +62,7 @@ export function startObservation(deps: {
   return {
     intake: () =>
       createIntake({
-        line(tenantId, siteId, line) {
-          lineListener(siteId, line)
-          files.append(tenantId, siteId, line)
-        },
+        line: files.append,
         traffic(rows) {
           for (const { counts } of rows) addCounts(sums, counts)
           counted.push(...rows)
@@ -80,9 +74,6 @@ export function startObservation(deps: {
     spool,
     onSpooled(listener) {
       spoolListener = listener
-    },
-    onLine(listener) {
-      lineListener = listener
     },
     totals: () => ({ counts: sums, droppedLines: lost + files.dropped }),
     async close() {

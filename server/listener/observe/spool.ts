@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { addCounts, OTHER_SITE, type TrafficRow } from '../../contract/traffic.ts'
 import type { Logger } from '../../process/log.ts'
 import { isDamageAtOpening } from '../edge-store.ts'
+import { transaction } from '../transaction.ts'
 
 const FILE = 'traffic.sqlite'
 /** Rows of one batch: a frame of the link holds many times that. */
@@ -116,21 +117,10 @@ function spoolIn(file: DatabaseSync, maxRows: number): Spool {
     } else if (isFull && siteId !== OTHER_SITE) addRow({ siteId: OTHER_SITE, hour, counts }, isFull)
     else insert.run(siteId, hour, openBatch(), JSON.stringify(counts))
   }
-  const inTransaction = <T>(work: () => T): T => {
-    file.exec('begin immediate')
-    try {
-      const result = work()
-      file.exec('commit')
-      return result
-    } catch (error) {
-      if (file.isTransaction) file.exec('rollback')
-      throw error
-    }
-  }
   return {
     add(rows) {
       if (rows.length === 0) return
-      inTransaction(() => {
+      transaction(file, () => {
         const isFull = (total.get() as { n: number }).n + rows.length > maxRows
         for (const row of rows) addRow(row, isFull)
       })
@@ -151,7 +141,7 @@ function spoolIn(file: DatabaseSync, maxRows: number): Spool {
       return { spoolId, sequence, rows: counted }
     },
     confirm(sequence) {
-      inTransaction(() => {
+      transaction(file, () => {
         file.prepare('delete from counter where sequence <= ?').run(sequence)
         file.prepare('delete from batch where sequence <= ?').run(sequence)
       })
