@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { BlobRef } from '../../contract/manifest.ts'
 import { type Fields, isSendable } from './exchange.ts'
+import { httpDate } from './http-date.ts'
 
 /** An answer as it goes over an HTTP/1.1 connection, made once and sent often. */
 export type FastAnswer = {
@@ -32,9 +33,6 @@ export type FastParts = {
 /** `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7) always has this length. */
 const DATE_BYTES = 29
 
-let knownSecond = 0
-let knownDate = ''
-
 /** Builds it; null when a field cannot be sent, so that the full path says so. */
 export function createFastAnswer(parts: FastParts): FastAnswer | null {
   const { status, body, pieces } = parts
@@ -59,7 +57,7 @@ export function createFastAnswer(parts: FastParts): FastAnswer | null {
       if (isLent) bytes = Buffer.from(bytes)
       isLent = false
       second = now
-      bytes.write(dateOf(now), lead.length, 'latin1')
+      bytes.write(httpDate(nowMs), lead.length, 'latin1')
       return bytes
     },
     lend() {
@@ -72,12 +70,4 @@ function linesOf({ fields, contentLength, closes }: FastParts): string {
   const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`)
   if (contentLength !== null) lines.push(`content-length: ${contentLength}\r\n`)
   return `${lines.join('')}connection: ${closes ? 'close' : 'keep-alive'}\r\n`
-}
-
-function dateOf(second: number): string {
-  if (second !== knownSecond) {
-    knownSecond = second
-    knownDate = new Date(second * 1000).toUTCString()
-  }
-  return knownDate
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { BlobRef } from '../../contract/manifest.ts'
 import type { Deadline, Deadlines } from '../deadlines.ts'
 import type { Connection } from './connection.ts'
+import { endConnection } from './farewell.ts'
 import type { FastAnswer } from './fast-answer.ts'
 import type { FastBodies, FastBody } from './fast-body.ts'
 import type { FastSite, FastSites } from './fast-sites.ts'
@@ -231,13 +232,8 @@ class FastConnection {
     if (this.#state === 'over') return
     this.#state = 'over'
     this.#waiting = null
-    const socket = this.#socket
     this.#held.release()
-    const deadline = this.#deps.deadlines.arm(ms, () => void socket.destroy())
-    socket.once('finish', () => deadline.rearm(FAREWELL_MS))
-    socket.once('close', () => deadline.clear())
-    socket.resume()
-    socket.end()
+    endConnection(this.#socket, this.#deps.deadlines, ms)
   }
 
   #closed(): void {

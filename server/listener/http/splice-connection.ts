@@ -3,9 +3,10 @@ import type { SiteRecord } from '../../contract/records.ts'
 import type { Deadlines } from '../deadlines.ts'
 import { isOurPath } from './challenge.ts'
 import type { Connection } from './connection.ts'
+import { endConnection } from './farewell.ts'
 import { type Held, type HeldSet, holdConnection } from './held.ts'
 import { requestHost, siteOfHost } from './host-rules.ts'
-import { FAREWELL_MS, MAX_HEAD_BYTES, STALL_MS } from './limits.ts'
+import { MAX_HEAD_BYTES, STALL_MS } from './limits.ts'
 import type { RecordCache } from './record-cache.ts'
 import type { RequestLog } from './request-log.ts'
 import { createSplicer, type Splicer } from './splice.ts'
@@ -46,11 +47,7 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
     isOver = true
     waiting = null
     held.release()
-    const deadline = deadlines.arm(STALL_MS, () => void socket.destroy())
-    socket.once('finish', () => deadline.rearm(FAREWELL_MS))
-    socket.once('close', () => deadline.clear())
-    socket.resume()
-    socket.end()
+    endConnection(socket, deadlines, STALL_MS)
   }
   const leave = (bytes: Buffer): void => {
     isOver = true

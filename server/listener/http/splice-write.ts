@@ -1,3 +1,4 @@
+import { httpDate } from './http-date.ts'
 import type { AnswerHead } from './splice-answer.ts'
 
 /** The end of a body in chunks. */
@@ -47,19 +48,7 @@ export function pieceBytes(bytes: Buffer, kept: readonly number[], isChunk: bool
 function extraLines(head: AnswerHead, keeps: boolean): string {
   const isChunked = head.framing === 'chunked' || head.framing === 'until-close'
   if (head.hasDate && keeps && !isChunked) return CRLF
-  return `${head.hasDate ? '' : `Date: ${dateNow()}${CRLF}`}${isChunked ? 'Transfer-Encoding: chunked\r\n' : ''}${keeps ? '' : 'Connection: close\r\n'}${CRLF}`
-}
-
-let dateText = ''
-let dateSecond = 0
-
-function dateNow(): string {
-  const second = Math.floor(Date.now() / 1_000)
-  if (second !== dateSecond) {
-    dateSecond = second
-    dateText = new Date().toUTCString()
-  }
-  return dateText
+  return `${head.hasDate ? '' : `Date: ${httpDate(Date.now())}${CRLF}`}${isChunked ? 'Transfer-Encoding: chunked\r\n' : ''}${keeps ? '' : 'Connection: close\r\n'}${CRLF}`
 }
 
 function lengthOf(ranges: readonly number[]): number {

@@ -1,11 +1,12 @@
 import http, { type ClientRequest } from 'node:http'
 import https from 'node:https'
 import type { SiteRecord } from '../../contract/records.ts'
-import { type HealthCheck, type SiteOptions, siteOptions } from '../../contract/site-options.ts'
+import type { HealthCheck, SiteOptions } from '../../contract/site-options.ts'
 import type { Deadlines } from '../deadlines.ts'
 import { hasDescriptors } from '../descriptors.ts'
 import { loopField } from './forwarded-fields.ts'
 import { MAX_UPSTREAM_HEAD_BYTES } from './limits.ts'
+import { optionsOf } from './site-rules.ts'
 import { parseUpstream, type UpstreamAddress } from './upstream-address.ts'
 import { createUpstreamAgents, upstreamTls } from './upstream-agents.ts'
 import type { createUpstreamChecks } from './upstream-checks.ts'
@@ -57,7 +58,7 @@ export type UpstreamGroupDeps = {
 /** Makes the group of a record. Upstreams whose URL cannot be used are never chosen. */
 export function createUpstreamGroup(siteId: string, record: SiteRecord, deps: UpstreamGroupDeps): UpstreamGroup {
   const site: UpstreamSite = { id: siteId, tenantId: record.tenantId, isPanel: record.isPanel }
-  const options = siteOptions(record.options)
+  const options = optionsOf(record)
   const usable = record.upstreams.flatMap(({ url, weight }) => {
     const address = parseUpstream(url)
     return address === null ? [] : [{ peer: { address, health: healthy } as Peer, weight }]
