@@ -19,7 +19,7 @@ export type RedirectRule = { readonly path: string; readonly to: string; readonl
 /** The first rule that matches says `Cache-Control` of an answer of a static site. */
 export type CacheRule = { readonly path: string; readonly cacheControl: string }
 
-/** Who may see the paths that match: HTTP basic authentication (RFC 7617). `hash` is `scrypt:<N>:<salt base64>:<key base64>`. */
+/** Who may see the paths that match, and what is below them: HTTP basic authentication (RFC 7617). `hash` is `scrypt:<N>:<salt base64>:<key base64>`. */
 export type BasicAuth = {
   readonly realm: string
   readonly paths: readonly string[]

@@ -40,6 +40,10 @@ describe('a path is protected in every reading of it', () => {
       expect([sent, protects(['/secret/*'], sent)]).toEqual([sent, true])
     }
     expect(protects(['/secret/*'], '/secrets')).toBe(false)
+    for (const sent of ['/secret', '/secret/', '/secret/index.html', '/x/..//secret/a']) {
+      expect([sent, protects(['/secret'], sent), protects(['/secret/'], sent)]).toEqual([sent, true, true])
+    }
+    expect(protects(['/secret'], '/secrets')).toBe(false)
   })
 
   test('who keeps empty segments reads another path than who does not', () => {

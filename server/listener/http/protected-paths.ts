@@ -5,13 +5,19 @@ const AMBIGUOUS = /[\\;?#]|\/[/.]/
 
 /**
  * Whether one of the patterns protects a decoded path, in any reading that an upstream may have of it: `//a`,
- * `/b/../a`, `/b\..\a`, `/b%3F/../a` and `/b/..;/a` may all be `/a`. A folder is protected with what is in it.
+ * `/b/../a`, `/b\..\a`, `/b%3F/../a` and `/b/..;/a` may all be `/a`. A path is protected with all that is below
+ * it, whether its pattern says so by `/*` or not: an open `/a/index.html` would make the lock of `/a` a mistake.
  */
 export function isProtected(patterns: readonly string[], path: string): boolean {
   const readings = AMBIGUOUS.test(path) ? readingsOf(path) : [path]
   return patterns.some((pattern) =>
-    readings.some((one) => matchesPath(pattern, one) || matchesPath(pattern, `${one}/`)),
+    readings.some((one) => matchesPath(pattern, one) || matchesPath(belowOf(pattern), `${one}/`)),
   )
+}
+
+/** The pattern of what a pattern protects as a folder. */
+function belowOf(pattern: string): string {
+  return pattern.endsWith('*') ? pattern : `${pattern.replace(/\/$/, '')}/*`
 }
 
 function readingsOf(path: string): string[] {
