@@ -8,8 +8,8 @@ import {
 } from '../../process/metrics-text.ts'
 import type { Db } from '../db.ts'
 
-/** How long an answer is used again: however often it is asked for, the database is asked so often. */
-const FRESH_MS = 5_000
+/** How long an answer is used again: it counts rows, so the database is asked once a minute however often it is read. */
+const FRESH_MS = 60_000
 
 type Row = { metric: string; label: string; value: number }
 
