@@ -10,7 +10,6 @@ const tools = [
   { binary: 'nginx', package: 'nginx-light', why: 'a peer to compare with' },
   { binary: 'h2load', package: 'nghttp2-client', why: 'a real HTTP/2 load' },
   { binary: 'sslscan', package: 'sslscan', why: 'a scan of the listener' },
-  { binary: 'testssl', package: 'testssl.sh', why: 'a longer scan of the listener' },
   { binary: 'gnutls-cli', package: 'gnutls-bin', why: 'a real TLS client' },
   { binary: 'tstclnt', package: 'libnss3-tools', why: 'a real TLS client' },
   { binary: 'python3', package: 'python3', why: 'a real TLS client' },

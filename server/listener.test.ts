@@ -1,20 +1,15 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { randomInt } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import net from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { ServingRecord } from './contract/records.ts'
-import { sealTo } from './contract/sealing.ts'
-import { prepareEdgeFolder } from './listener/edge-folder.ts'
-import { openEdgeStore } from './listener/edge-store.ts'
 import { REPLACE_ARGUMENT } from './process/child.ts'
 import { runSocketPath } from './process/link-path.ts'
 import type { ListenerReady } from './process/start.ts'
 import { createTestAuthority, type TestAuthority, type TestCertificate } from './test/certificates.ts'
-import { nameRecord, runtimes, siteRecord } from './test/listener-rig.ts'
+import { makeListenerInstallation } from './test/listener-process.ts'
+import { runtimes } from './test/listener-rig.ts'
 import { descendants, killTree } from './test/process-tree.ts'
 import { visit } from './test/visit.ts'
 
@@ -44,42 +39,10 @@ afterEach(async () => {
 })
 
 /** An installation with one site on its disk, and settings of its own. */
-function makeInstallation(env: NodeJS.ProcessEnv = {}) {
-  const dataDir = mkdtempSync(join(tmpdir(), 'nameplate-listener-'))
-  cleanUps.push(() => rmSync(dataDir, { recursive: true, force: true }))
-  const edge = prepareEdgeFolder(dataDir, null)
-  const store = openEdgeStore(edge.path)
-  const sealedKey = sealTo(edge.identity.keyPair.publicKey, Buffer.from(shop.privateKeyPem), shop.fingerprint)
-  const { chainPem, names, notAfter } = shop
-  const records = [
-    {
-      kind: 'certificate',
-      key: shop.fingerprint,
-      payload: { chainPem, names, notAfter, sealedKey: sealedKey.toString('base64') },
-    },
-    siteRecord('shop', { kind: 'redirect', redirectTo: 'https://else.example/' }),
-    nameRecord('shop.example', 'shop', shop),
-  ]
-  store.apply(
-    records.map((record) => ({ ...record, revision: 1 }) as ServingRecord),
-    1,
-  )
-  store.close()
-  const port = randomInt(10_000, 31_000)
-  return {
-    dataDir,
-    edge,
-    port,
-    env: {
-      PATH: process.env.PATH,
-      NAMEPLATE_DATA_DIR: dataDir,
-      NAMEPLATE_HTTPS_LISTEN: `127.0.0.1:${port}`,
-      NAMEPLATE_HTTP_LISTEN: `127.0.0.1:${port + 1}`,
-      NAMEPLATE_WORKERS: '2',
-      NAMEPLATE_LOG_LEVEL: 'error',
-      ...env,
-    },
-  }
+async function makeInstallation(env: NodeJS.ProcessEnv = {}) {
+  const installation = await makeListenerInstallation(shop, { NAMEPLATE_LOG_LEVEL: 'error', ...env })
+  cleanUps.push(() => installation[Symbol.dispose]())
+  return installation
 }
 
 function startListener(env: NodeJS.ProcessEnv, args: readonly string[] = []): Listener {
@@ -118,11 +81,11 @@ describe.each(runtimes)('the data plane on %s', (runtime) => {
   const NAMEPLATE_LISTENER_RUNTIME = runtime
 
   test('serves from cold without a control plane, and ends without a trace', async () => {
-    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, port } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     const listener = startListener(env)
     expect(await listener.ready).toMatchObject({
       https: [`127.0.0.1:${port}`],
-      http: [`127.0.0.1:${port + 1}`],
+      http: [env.NAMEPLATE_HTTP_LISTEN],
       workers: 2,
       runtime: expect.stringContaining(runtime),
     })
@@ -135,7 +98,7 @@ describe.each(runtimes)('the data plane on %s', (runtime) => {
   })
 
   test('goes on without its supervisor, refuses nobody, and ends when a successor has taken over', async () => {
-    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, port } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     const first = startListener(env)
     await first.ready
     const orphans = workersOf(first)
@@ -173,7 +136,7 @@ describe.each(runtimes)('the data plane on %s', (runtime) => {
   })
 
   test('of a supervisor that was killed twice: no worker of either stays', async () => {
-    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, port } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     const left: number[] = []
     try {
       for (let i = 0; i < 2; i += 1) {
@@ -199,7 +162,7 @@ describe('the supervisor', () => {
   const NAMEPLATE_LISTENER_RUNTIME = 'node'
 
   test('starts and replaces workers when it cannot write down who they are', async () => {
-    const { env, edge, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME, NAMEPLATE_LOG_LEVEL: 'fatal' })
+    const { env, edge, port } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME, NAMEPLATE_LOG_LEVEL: 'fatal' })
     // As on a full disk: the file cannot be put in place.
     mkdirSync(join(edge.path, 'workers.json', 'in-the-way'), { recursive: true })
     const listener = startListener(env)
@@ -213,7 +176,7 @@ describe('the supervisor', () => {
   })
 
   test('ends when its parent goes away', async () => {
-    const listener = startListener(makeInstallation({ NAMEPLATE_LISTENER_RUNTIME }).env)
+    const listener = startListener((await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })).env)
     await listener.ready
     const workers = workersOf(listener)
     listener.child.disconnect()
@@ -222,7 +185,7 @@ describe('the supervisor', () => {
   })
 
   test('that was killed leaves workers that end when the data directory is gone', async () => {
-    const { env, dataDir } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, dataDir } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     const listener = startListener(env)
     await listener.ready
     const workers = workersOf(listener)
@@ -235,7 +198,7 @@ describe('the supervisor', () => {
   test.each(['SIGTERM', 'SIGHUP'] as const)(
     'that is asked by %s to stop while it starts leaves no worker behind',
     async (signal) => {
-      const { env } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+      const { env } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
       const listener = startListener(env)
       await expect.poll(() => workersOf(listener).length, wait).toBeGreaterThan(0)
       const seen = new Set(workersOf(listener))
@@ -252,7 +215,7 @@ describe('the supervisor', () => {
   test.each(['SIGTERM', 'SIGKILL'] as const)(
     'whose predecessor ends by %s in the middle of an upgrade takes over, and leaves no worker behind',
     async (signal) => {
-      const { env, edge, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+      const { env, edge, port } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
       const first = startListener(env)
       await first.ready
       const old = workersOf(first)
@@ -273,7 +236,7 @@ describe('the supervisor', () => {
   )
 
   test('that cannot be replaced later ends its workers with itself', async () => {
-    const { env, dataDir } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, dataDir } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     // In the way of the socket on which a successor would ask.
     mkdirSync(runSocketPath(dataDir, 'listener.sock'), { recursive: true })
     const listener = startListener(env)
@@ -288,7 +251,7 @@ describe('the supervisor', () => {
   })
 
   test('hands over only when the workers that a killed one left have ended: they hear of no change', async () => {
-    const { env, edge, dataDir } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, edge, dataDir } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     const first = startListener(env)
     await first.ready
     const orphans = workersOf(first)
@@ -316,7 +279,7 @@ describe('the supervisor', () => {
   })
 
   test('says in one line that a port is taken, and starts nothing', async () => {
-    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, port } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     const foreign = net.createServer().listen(port, '127.0.0.1')
     await new Promise((resolve) => foreign.once('listening', resolve))
     const listener = startListener(env)
@@ -328,7 +291,7 @@ describe('the supervisor', () => {
   })
 
   test('says in one line that it runs already', async () => {
-    const { env, dataDir, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, dataDir, port } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     const first = startListener(env)
     await first.ready
     const second = startListener(env)
@@ -349,13 +312,13 @@ describe('the supervisor', () => {
       ? [[{ NAMEPLATE_USER: 'no-such-user' }, /NAMEPLATE_USER: there is no user "no-such-user"/] as const]
       : []),
   ] as const)('names the setting that is wrong: %o', async (wrong, text) => {
-    const listener = startListener(makeInstallation({ NAMEPLATE_LISTENER_RUNTIME, ...wrong }).env)
+    const listener = startListener((await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME, ...wrong })).env)
     expect(await listener.ended).toBe(1)
     expect(listener.errors()).toMatch(text)
   })
 
   test.runIf(isRoot)('gives workers an account of their own, which cannot read the edge\u2019s key', async () => {
-    const { env, edge, port } = makeInstallation({ NAMEPLATE_USER: 'nobody' })
+    const { env, edge, port } = await makeInstallation({ NAMEPLATE_USER: 'nobody' })
     const listener = startListener(env)
     expect((await listener.ready).runtime).toContain('bun')
     const [pid] = workersOf(listener)
@@ -367,7 +330,7 @@ describe('the supervisor', () => {
   })
 
   test.runIf(isRoot)('replaces the workers of a killed one that ran as another account', async () => {
-    const { env, port } = makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
+    const { env, port } = await makeInstallation({ NAMEPLATE_LISTENER_RUNTIME })
     const first = startListener(env)
     await first.ready
     const orphans = workersOf(first)

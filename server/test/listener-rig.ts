@@ -1,19 +1,20 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Manifest } from '../contract/manifest.ts'
 import type { Payloads, RecordKind, ServingRecord, SiteRecord } from '../contract/records.ts'
 import { sealTo } from '../contract/sealing.ts'
 import { type EdgeFolder, prepareEdgeFolder, type WorkerAccount } from '../listener/edge-folder.ts'
 import { type EdgeStore, openEdgeStore } from '../listener/edge-store.ts'
 import { type Observation, startObservation } from '../listener/observe/observation.ts'
 import { resolvePorts } from '../listener/ports.ts'
+import { makeThrowawayCertificate } from '../listener/throwaway-certificate.ts'
 import { type Runtime, workerLaunch } from '../listener/worker-command.ts'
 import type { StartMessage } from '../listener/worker-messages.ts'
 import { startWorkerPool, type WorkerPool } from '../listener/worker-pool.ts'
 import { createLog } from '../process/log.ts'
 import type { Listen } from '../process/settings.ts'
+import { blobFolder } from './blob-folder.ts'
 import type { TestCertificate } from './certificates.ts'
 import { freePorts } from './ports.ts'
 
@@ -99,6 +100,7 @@ export async function startListenerRig(options: RigOptions): Promise<ListenerRig
     outboundAllow: options.outboundAllow ?? [],
     proxyProtocolFrom: options.proxyProtocolFrom ?? [],
     logLevel,
+    proofCertificate: await makeThrowawayCertificate(['proof.invalid']),
   }
   const log = createLog('rig', logLevel)
   const observation = startObservation({ dataDir: folder, store, log })
@@ -211,16 +213,10 @@ const types: Readonly<Record<string, string>> = {
 
 /** Stores files and their manifest as blobs; returns the manifest's digest. */
 export function storeRelease(blobsFolder: string, files: Readonly<Record<string, string | Buffer>>): string {
-  const store = (content: Buffer): { digest: string; bytes: number } => {
-    const digest = createHash('sha256').update(content).digest('hex')
-    mkdirSync(join(blobsFolder, digest.slice(0, 2)), { recursive: true, mode: 0o750 })
-    writeFileSync(join(blobsFolder, digest.slice(0, 2), digest), content, { mode: 0o640 })
-    return { digest, bytes: content.length }
-  }
+  const blobs = blobFolder(blobsFolder)
   const entries = Object.entries(files).map(([path, content]) => {
     const type = types[path.split('.').pop() ?? ''] ?? 'application/octet-stream'
-    return [path, { ...store(Buffer.from(content)), type, encoded: {} }] as const
+    return [path, blobs.file(content, type)] as const
   })
-  const manifest: Manifest = { version: 1, createdAt: new Date().toISOString(), files: Object.fromEntries(entries) }
-  return store(Buffer.from(JSON.stringify(manifest))).digest
+  return blobs.release(Object.fromEntries(entries))
 }

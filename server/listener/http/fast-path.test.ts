@@ -1,12 +1,9 @@
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Manifest, ManifestFile } from '../../contract/manifest.ts'
 import { http01Key } from '../../contract/records.ts'
+import { blobFolder, digestOf } from '../../test/blob-folder.ts'
 import { createTestAuthority } from '../../test/certificates.ts'
 import { exchangeRaw, openRaw, readAll } from '../../test/http-requests.ts'
 import { type ListenerRig, nameRecord, runtimes, siteRecord, startListenerRig } from '../../test/listener-rig.ts'
@@ -222,36 +219,18 @@ function partsOf(answer: string) {
   return { line, fields: lower.filter((field) => !field.startsWith('date:')).sort(), body: digestOf(answer.slice(end)) }
 }
 
-function digestOf(content: string | Buffer): string {
-  return createHash('sha256').update(content).digest('hex')
-}
-
 function storeRelease(blobsFolder: string): string {
-  const store = (content: Buffer): { digest: string; bytes: number } => {
-    const digest = digestOf(content)
-    mkdirSync(join(blobsFolder, digest.slice(0, 2)), { recursive: true })
-    writeFileSync(join(blobsFolder, digest.slice(0, 2), digest), content)
-    return { digest, bytes: content.length }
+  const { store, file, release } = blobFolder(blobsFolder)
+  const files = {
+    'index.html': file('<h1>home</h1>', 'text/html; charset=utf-8'),
+    'docs/index.html': file('docs', 'text/html; charset=utf-8'),
+    'café.txt': file('coffee', 'text/plain'),
+    'a?b.txt': file('question', 'text/plain'),
+    '.hidden': file('hidden', 'text/plain'),
+    'style.css': file(css, 'text/css', { gzip: store(gzipSync(css)) }),
+    'middle.bin': file(middle, 'application/octet-stream'),
+    'large.bin': file(large, 'application/octet-stream'),
+    '.well-known/acme-challenge/token': file('not ours', 'text/plain'),
   }
-  const file = (content: string | Buffer, type: string, encoded: ManifestFile['encoded'] = {}): ManifestFile => ({
-    ...store(Buffer.from(content)),
-    type,
-    encoded,
-  })
-  const manifest: Manifest = {
-    version: 1,
-    createdAt: '2026-03-01T12:00:00.000Z',
-    files: {
-      'index.html': file('<h1>home</h1>', 'text/html; charset=utf-8'),
-      'docs/index.html': file('docs', 'text/html; charset=utf-8'),
-      'café.txt': file('coffee', 'text/plain'),
-      'a?b.txt': file('question', 'text/plain'),
-      '.hidden': file('hidden', 'text/plain'),
-      'style.css': file(css, 'text/css', { gzip: store(gzipSync(css)) }),
-      'middle.bin': file(middle, 'application/octet-stream'),
-      'large.bin': file(large, 'application/octet-stream'),
-      '.well-known/acme-challenge/token': file('not ours', 'text/plain'),
-    },
-  }
-  return store(Buffer.from(JSON.stringify(manifest))).digest
+  return release(files, '2026-03-01T12:00:00.000Z')
 }

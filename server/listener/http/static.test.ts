@@ -1,11 +1,8 @@
-import { createHash } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Manifest, ManifestFile } from '../../contract/manifest.ts'
+import { blobFolder, digestOf } from '../../test/blob-folder.ts'
 import { createTestAuthority } from '../../test/certificates.ts'
 import {
   openHttp2,
@@ -245,40 +242,22 @@ async function waitFor(isDone: () => Promise<boolean>): Promise<void> {
   throw new Error('did not come to pass')
 }
 
-function digestOf(content: string | Buffer): string {
-  return createHash('sha256').update(content).digest('hex')
-}
-
 function encodedText(encoding: string | undefined): Buffer {
   if (encoding === 'br') return brotliCompressSync(text)
   return encoding === 'gzip' ? gzipSync(text) : Buffer.from(text)
 }
 
 function storeRelease(blobsFolder: string): string {
-  const store = (content: Buffer): { digest: string; bytes: number } => {
-    const digest = digestOf(content)
-    mkdirSync(join(blobsFolder, digest.slice(0, 2)), { recursive: true })
-    writeFileSync(join(blobsFolder, digest.slice(0, 2), digest), content)
-    return { digest, bytes: content.length }
-  }
-  const file = (content: string | Buffer, type: string, encoded: ManifestFile['encoded'] = {}): ManifestFile => ({
-    ...store(Buffer.from(content)),
-    type,
-    encoded,
-  })
+  const { store, file, release } = blobFolder(blobsFolder)
   const html = 'text/html; charset=utf-8'
-  const manifest: Manifest = {
-    version: 1,
-    createdAt: '2026-03-01T12:00:00.000Z',
-    files: {
-      'index.html': file('<h1>home</h1>', html),
-      'docs/index.html': file('docs', html),
-      '404.html': file('own not found', html),
-      'café.txt': file('coffee', 'text/plain; charset=utf-8'),
-      'style.css': file(text, 'text/css', { br: store(encodedText('br')), gzip: store(encodedText('gzip')) }),
-      'large.bin': file(large, 'application/octet-stream'),
-      'huge.bin': file(huge, 'application/octet-stream'),
-    },
+  const files = {
+    'index.html': file('<h1>home</h1>', html),
+    'docs/index.html': file('docs', html),
+    '404.html': file('own not found', html),
+    'café.txt': file('coffee', 'text/plain; charset=utf-8'),
+    'style.css': file(text, 'text/css', { br: store(encodedText('br')), gzip: store(encodedText('gzip')) }),
+    'large.bin': file(large, 'application/octet-stream'),
+    'huge.bin': file(huge, 'application/octet-stream'),
   }
-  return store(Buffer.from(JSON.stringify(manifest))).digest
+  return release(files, '2026-03-01T12:00:00.000Z')
 }
