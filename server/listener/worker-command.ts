@@ -22,7 +22,18 @@ const BUN_FLAGS = ['--config=/dev/null', '--no-env-file', '--no-install']
 /** SIGUSR1 would open Node's inspector, and with it the heap. */
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1']
 /** Nothing of our own environment goes to workers: it may hold passwords. */
-const ENVIRONMENT = { PATH: '/usr/bin:/bin', DO_NOT_TRACK: '1', BUN_ENABLE_CRASH_REPORTING: '0' }
+const ENVIRONMENT = { PATH: '/usr/bin:/bin' }
+/**
+ * Of Bun alone. Its allocator would give each freed page back after 10 ms and fetch it again for the next connection: a
+ * third of what a handshake costs. So it keeps what it has had once, and the collector is told of a small machine, so
+ * that this stays small (1,000 sites under a flood: 135 MB instead of 195 MB, as fast).
+ */
+const BUN_ENVIRONMENT = {
+  DO_NOT_TRACK: '1',
+  BUN_ENABLE_CRASH_REPORTING: '0',
+  MIMALLOC_PURGE_DELAY: '-1',
+  BUN_JSC_forceRAMSize: String(1024 ** 3),
+}
 /** No core file, which would hold keys; as many descriptors as the hard limit allows, where it is a number. */
 const LIMITS = 'ulimit -c 0; ulimit -S -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@"'
 /** A folder that nobody else may write into, whatever ours is. */
@@ -34,7 +45,8 @@ export function workerLaunch(runtime: Runtime, account: WorkerAccount | null): W
   if (binary === null) return null
   const program = [binary, ...(runtime === 'bun' ? BUN_FLAGS : NODE_FLAGS), WORKER_FILE]
   const args = ['-c', LIMITS, ...(account === null ? [] : asAccount(account)), ...program]
-  return { runtime, command: 'sh', args, env: ENVIRONMENT, cwd: FOLDER }
+  const env = runtime === 'bun' ? { ...ENVIRONMENT, ...BUN_ENVIRONMENT } : ENVIRONMENT
+  return { runtime, command: 'sh', args, env, cwd: FOLDER }
 }
 
 /** As another account, with the right to bind low ports and no other, nor a way to get one by a set-uid program. */
