@@ -5,7 +5,9 @@ import { domainToASCII, domainToUnicode } from 'node:url'
 const MAX_NAME_LENGTH = 253
 /** Of ASCII only what a name may hold: a URL parser would read `/`, `?`, `#`, `%41` or a tab as something else. */
 const WRITTEN = /^(?:[a-z0-9.-]|[^\p{ASCII}])+$/iu
-const LABEL = /^(?!-)[a-z0-9-]{1,63}(?<!-)$/
+/** A label begins and ends with a letter or a digit (RFC 1123 section 2.1). */
+const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+const LABELS = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`)
 
 /** Why a text is not a host name that can be served. */
 export type NameProblem = 'empty' | 'too-long' | 'label' | 'address' | 'single-label' | 'wildcard'
@@ -61,7 +63,7 @@ export function isAtOrBelow(name: string, root: string): boolean {
 /** Whether a text is an IPv4 or IPv6 address, brackets allowed: such a server name counts as none. */
 export function isAddressLiteral(text: string): boolean {
   const bare = text.startsWith('[') && text.endsWith(']') ? text.slice(1, -1) : text
-  return isIP(bare) !== 0 || /^[0-9.]+$/.test(bare)
+  return bare.includes(':') ? isIP(bare) !== 0 : /^[0-9.]+$/.test(bare)
 }
 
 /** A host header's name without port and brackets, lower case, or null when it has no valid form. */
@@ -79,7 +81,7 @@ export function hostOf(header: string): string | null {
 
 /** Whether `name` is in stored form already (no IDN mapping is tried): cheap, for the request path. */
 export function isPlainName(name: string): boolean {
-  return name.length > 0 && name.length <= MAX_NAME_LENGTH && name.split('.').every((label) => LABEL.test(label))
+  return name.length <= MAX_NAME_LENGTH && LABELS.test(name)
 }
 
 function toAscii(text: string): string | null {

@@ -3,7 +3,8 @@ import { createDoorRecords } from './door-records.ts'
 import type { EdgeReader } from './edge-store.ts'
 import { findVhost } from './vhost.ts'
 
-function recordsOf(entries: Readonly<Record<string, unknown>>) {
+/** `names`: what the filter reads at once; without them it has nothing to say. */
+function recordsOf(entries: Readonly<Record<string, unknown>>, names?: string[]) {
   const store = new Map(Object.entries(entries))
   let reads = 0
   const reader = {
@@ -11,7 +12,11 @@ function recordsOf(entries: Readonly<Record<string, unknown>>) {
       reads += 1
       return store.get(`${kind} ${key}`) ?? null
     },
-  } as Pick<EdgeReader, 'get'>
+    namesAfter() {
+      if (names === undefined) throw new Error('not now')
+      return names
+    },
+  } as Pick<EdgeReader, 'get' | 'namesAfter'>
   return { store, records: createDoorRecords(reader), reads: () => reads }
 }
 
@@ -40,6 +45,15 @@ describe('what the door remembers', () => {
     // The flood is forgotten again: its first names are read anew.
     findVhost(records, 'x0.y0.example', () => '')
     expect(reads()).toBe(before + 2)
+  })
+
+  test('is all names: of one that nobody has the store is not asked, until it comes', () => {
+    const { store, records, reads } = recordsOf({}, ['shop.example'])
+    for (let i = 0; i < 1_000; i += 1) expect(findVhost(records, `x${i}.example`, () => '')).toBeNull()
+    expect(reads()).toBeLessThan(3)
+    store.set('name *.example', { siteId: 's', certificates: ['f'] })
+    records.drop([{ kind: 'name', key: '*.example' }])
+    expect(findVhost(records, 'x0.example', () => '')).toMatchObject({ siteId: 's' })
   })
 
   test('of a site is its tenant and its limit, of the limits what is set', () => {

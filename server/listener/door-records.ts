@@ -1,7 +1,8 @@
 import { type ListenerLimits, listenerLimits } from '../contract/listener-limits.ts'
-import type { Payloads, RecordKind } from '../contract/records.ts'
+import type { AddressRecord, NameRecord, Payloads, RecordKind } from '../contract/records.ts'
 import { siteOptions } from '../contract/site-options.ts'
 import type { EdgeReader } from './edge-store.ts'
+import { createNameFilter } from './name-filter.ts'
 import { createRecent } from './recent.ts'
 
 /** Key of the record with the limits. */
@@ -12,7 +13,6 @@ const HITS = 20_000
 const MISSES = 20_000
 /** Keys that are longer are not remembered: they are no names. */
 const MAX_KEY_CHARS = 300
-const remembered: ReadonlySet<RecordKind> = new Set(['name', 'address'])
 
 /** What admission needs of a site's record: the rest may be large and is not kept here. */
 export type SiteAdmission = { readonly tenantId: string; readonly maxConnections: number | null }
@@ -28,22 +28,17 @@ export type DoorRecords = Pick<EdgeReader, 'get'> & {
 }
 
 /** Makes it. Certificates, challenges and ticket keys are read each time: contexts keep what comes of them. */
-export function createDoorRecords(reader: Pick<EdgeReader, 'get'>): DoorRecords {
-  const hits = createRecent<Payloads[RecordKind]>(HITS)
-  const misses = createRecent<true>(MISSES)
+export function createDoorRecords(reader: Pick<EdgeReader, 'get' | 'namesAfter'>): DoorRecords {
+  const filter = createNameFilter(reader)
+  const names = memory<NameRecord>((key) => (filter.mayHave(key) ? reader.get('name', key) : null))
+  const addresses = memory<AddressRecord>((key) => reader.get('address', key))
   const sites = createRecent<SiteAdmission>(HITS)
   let limits: ListenerLimits | null = null
   return {
     get<K extends RecordKind>(kind: K, key: string): Payloads[K] | null {
-      if (!remembered.has(kind) || key.length > MAX_KEY_CHARS) return reader.get(kind, key)
-      const id = `${kind} ${key}`
-      const hit = hits.get(id)
-      if (hit !== undefined) return hit as Payloads[K]
-      if (misses.get(id) === true) return null
-      const payload = reader.get(kind, key)
-      if (payload === null) misses.set(id, true)
-      else hits.set(id, payload)
-      return payload
+      if (kind === 'name') return names.get(key) as Payloads[K] | null
+      if (kind === 'address') return addresses.get(key) as Payloads[K] | null
+      return reader.get(kind, key)
     },
     site(siteId) {
       const known = sites.get(siteId)
@@ -60,11 +55,35 @@ export function createDoorRecords(reader: Pick<EdgeReader, 'get'>): DoorRecords 
     },
     drop(keys) {
       for (const { kind, key } of keys) {
-        hits.take(`${kind} ${key}`)
-        misses.take(`${kind} ${key}`)
-        if (kind === 'site') sites.take(key)
-        if (kind === 'setting' && key === LIMITS) limits = null
+        if (kind === 'name') {
+          filter.note(key)
+          names.drop(key)
+        } else if (kind === 'address') addresses.drop(key)
+        else if (kind === 'site') sites.take(key)
+        else if (kind === 'setting' && key === LIMITS) limits = null
       }
+    },
+  }
+}
+
+/** What `read` has answered for a key, until it is dropped. */
+function memory<V>(read: (key: string) => V | null): { get(key: string): V | null; drop(key: string): void } {
+  const hits = createRecent<V>(HITS)
+  const misses = createRecent<true>(MISSES)
+  return {
+    get(key) {
+      if (key.length > MAX_KEY_CHARS) return read(key)
+      const hit = hits.get(key)
+      if (hit !== undefined) return hit
+      if (misses.get(key) === true) return null
+      const value = read(key)
+      if (value === null) misses.set(key, true)
+      else hits.set(key, value)
+      return value
+    },
+    drop(key) {
+      hits.take(key)
+      misses.take(key)
     },
   }
 }

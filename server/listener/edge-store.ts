@@ -30,6 +30,8 @@ export type HeldBack = { readonly parked: readonly ServingRecord[]; readonly ref
 /** What a worker asks, on the handshake and request path. Each call is one indexed lookup (6-7 us). */
 export type EdgeReader = {
   get<K extends RecordKind>(kind: K, key: string): Payloads[K] | null
+  /** Up to `limit` names that have a record, in order, those behind `after`. */
+  namesAfter(after: string, limit: number): string[]
   close(): void
 }
 
@@ -64,8 +66,17 @@ type Row = { payload: string }
 export function openEdgeReader(folder: string): EdgeReader {
   const file = new DatabaseSync(join(folder, FILE), { readOnly: true })
   file.exec('pragma busy_timeout = 2000; pragma query_only = on')
-  const statement = file.prepare('select payload from record where kind = ? and key = ?')
-  return { get: (kind, key) => lookup(statement, kind, key), close: () => file.close() }
+  return readerOf(file)
+}
+
+function readerOf(file: DatabaseSync): EdgeReader {
+  const select = file.prepare('select payload from record where kind = ? and key = ?')
+  const names = file.prepare("select key from record where kind = 'name' and key > ? order by key limit ?")
+  return {
+    get: (kind, key) => lookup(select, kind, key),
+    namesAfter: (after, limit) => names.all(after, limit).map(({ key }) => String(key)),
+    close: () => file.close(),
+  }
 }
 
 /**
@@ -162,11 +173,9 @@ function setAside(folder: string, detail: string, onDamaged: (detail: string) =>
 function storeOf(file: DatabaseSync, folder: string): EdgeStore {
   const meta = metaOf(file)
   const write = writerOf(file, meta.snapshot)
-  const select = file.prepare('select payload from record where kind = ? and key = ?')
   const parkedKeys = file.prepare('select kind, key, revision from parked order by kind, key limit ?')
   return {
-    get: (kind, key) => lookup(select, kind, key),
-    close: () => file.close(),
+    ...readerOf(file),
     position: meta.position,
     apply: (records, revision, heldBack = { parked: [], refused: [] }) =>
       transaction(file, () => {

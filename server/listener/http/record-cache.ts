@@ -21,7 +21,7 @@ export function recordWeight(payload: unknown): number {
  * Makes one of at most `maxBytes`, counted by the length of the records as JSON: options make a site's record as
  * large as its tenant likes. Challenges are always read: they live for seconds, and anybody can ask for unknown tokens.
  */
-export function createRecordCache(reader: EdgeReader, maxBytes = RECORD_CACHE_BYTES): RecordCache {
+export function createRecordCache(reader: Pick<EdgeReader, 'get'>, maxBytes = RECORD_CACHE_BYTES): RecordCache {
   const cached = createLru<{ payload: unknown }>(maxBytes)
   return {
     get<K extends RecordKind>(kind: K, key: string): Payloads[K] | null {
