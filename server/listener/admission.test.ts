@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { defaultListenerLimits, type ListenerLimits, listenerLimits } from '../contract/listener-limits.ts'
-import { type Admission, clientNetwork, createAdmission, type Place, type SitePlace } from './admission.ts'
+import { type Client, clientNetwork, createAdmission, type Place, type SitePlace } from './admission.ts'
 
 function admissionOf(limits: Partial<ListenerLimits>) {
   let now = 0
@@ -9,8 +9,16 @@ function admissionOf(limits: Partial<ListenerLimits>) {
     () => present,
     () => now,
   )
+  const clients = new Map<string, Client>()
   return {
     admission,
+    /** One connection of an address, the same each time. */
+    client(address: string): Client {
+      const client = clients.get(address) ?? admission.enter(address)
+      if (client === null) throw new Error(`${address} has no place`)
+      clients.set(address, client)
+      return client
+    },
     pass: (ms: number) => {
       now += ms
     },
@@ -62,7 +70,7 @@ describe('a client address', () => {
       let done = 0
       for (let i = 0; i < count; i += 1) {
         const place = admission.enter('192.0.2.1')
-        if (admission.mayHandshake('192.0.2.1')) done += 1
+        if (place?.mayHandshake()) done += 1
         place?.leave()
       }
       return done
@@ -88,69 +96,67 @@ describe('a client address', () => {
 
 describe('a site', () => {
   test('and a tenant have so many connections and waiting handshakes, and their neighbours their own', () => {
-    const { admission } = admissionOf({
+    const { client } = admissionOf({
       siteConnections: 3,
       siteHandshakes: 2,
       tenantConnections: 4,
       tenantHandshakes: 9,
     })
-    const first = admission.enterSite('192.0.2.1', 'a', 't', null)
-    const second = admission.enterSite('192.0.2.1', 'a', 't', null)
-    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).toBeNull()
+    const first = client('127.0.0.1').enterSite('a', 't', null)
+    const second = client('127.0.0.1').enterSite('a', 't', null)
+    expect(client('127.0.0.1').enterSite('a', 't', null)).toBeNull()
     first?.settle()
-    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).not.toBeNull()
+    expect(client('127.0.0.1').enterSite('a', 't', null)).not.toBeNull()
     second?.settle()
-    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).toBeNull()
-    const sibling = admission.enterSite('192.0.2.1', 'b', 't', null)
+    expect(client('127.0.0.1').enterSite('a', 't', null)).toBeNull()
+    const sibling = client('127.0.0.1').enterSite('b', 't', null)
     expect(sibling).not.toBeNull()
-    expect(admission.enterSite('192.0.2.1', 'b', 't', null)).toBeNull()
-    expect(admission.enterSite('192.0.2.1', 'c', 'other', null)).not.toBeNull()
+    expect(client('127.0.0.1').enterSite('b', 't', null)).toBeNull()
+    expect(client('127.0.0.1').enterSite('c', 'other', null)).not.toBeNull()
     first?.leave()
     sibling?.leave()
-    expect(admission.enterSite('192.0.2.1', 'a', 't', 2)).toBeNull()
-    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).not.toBeNull()
+    expect(client('127.0.0.1').enterSite('a', 't', 2)).toBeNull()
+    expect(client('127.0.0.1').enterSite('a', 't', null)).not.toBeNull()
   })
 })
 
 describe('an address that finishes no handshake', () => {
   /** How many handshakes with a site of a tenant the address may have under way. */
-  const tryFrom = (admission: Admission, address: string, siteId: string, tenantId: string): (SitePlace | null)[] => {
-    admission.enter(address)
-    return Array.from({ length: 300 }, () => admission.enterSite(address, siteId, tenantId, null))
-  }
+  const tryFrom = (client: Client, siteId: string, tenantId: string): (SitePlace | null)[] =>
+    Array.from({ length: 300 }, () => client.enterSite(siteId, tenantId, null))
   const admitted = (places: readonly (SitePlace | null)[]): number => places.filter((place) => place !== null).length
 
   test('fills half of a site and no more: the other half is for others, each with a share', () => {
-    const { admission } = admissionOf({ siteHandshakes: 100, tenantHandshakes: 1_000 })
-    const held = tryFrom(admission, '192.0.2.1', 'a', 't')
+    const { client } = admissionOf({ siteHandshakes: 100, tenantHandshakes: 1_000 })
+    const held = tryFrom(client('192.0.2.1'), 'a', 't')
     expect(admitted(held)).toBe(50)
-    expect(admitted(tryFrom(admission, '192.0.2.2', 'a', 't'))).toBe(5)
-    const [one] = tryFrom(admission, '192.0.2.3', 'a', 't')
+    expect(admitted(tryFrom(client('192.0.2.2'), 'a', 't'))).toBe(5)
+    const [one] = tryFrom(client('192.0.2.3'), 'a', 't')
     one?.settle()
     one?.settle()
-    expect(admission.enterSite('192.0.2.3', 'a', 't', null)).not.toBeNull()
-    expect(admission.enterSite('192.0.2.3', 'a', 't', null)).toBeNull()
+    expect(client('192.0.2.3').enterSite('a', 't', null)).not.toBeNull()
+    expect(client('192.0.2.3').enterSite('a', 't', null)).toBeNull()
     // What it leaves or finishes is free again for it.
     for (const place of held) place?.leave()
-    expect(admission.enterSite('192.0.2.1', 'a', 't', null)).not.toBeNull()
+    expect(client('192.0.2.1').enterSite('a', 't', null)).not.toBeNull()
   })
 
   test('fills half of a tenant and no more, with however many sites', () => {
-    const { admission } = admissionOf({ siteHandshakes: 40, tenantHandshakes: 100 })
+    const { client } = admissionOf({ siteHandshakes: 40, tenantHandshakes: 100 })
     const sites = ['a', 'b', 'c', 'd', 'e', 'f']
-    const counts = sites.map((siteId) => admitted(tryFrom(admission, '192.0.2.1', siteId, 't')))
+    const counts = sites.map((siteId) => admitted(tryFrom(client('192.0.2.1'), siteId, 't')))
     expect(counts.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(50)
-    expect(admitted(tryFrom(admission, '192.0.2.2', 'f', 't'))).toBeGreaterThan(0)
+    expect(admitted(tryFrom(client('192.0.2.2'), 'f', 't'))).toBeGreaterThan(0)
   })
 
   test('is not held back when it is exempt', () => {
-    const { admission } = admissionOf({ siteHandshakes: 100, tenantHandshakes: 1_000 })
-    expect(admitted(tryFrom(admission, '127.0.0.1', 'a', 't'))).toBe(100)
+    const { client } = admissionOf({ siteHandshakes: 100, tenantHandshakes: 1_000 })
+    expect(admitted(tryFrom(client('127.0.0.1'), 'a', 't'))).toBe(100)
   })
 })
 
 test('what is held is bounded: by the open connections, and for resting addresses by a number', () => {
-  const { admission } = admissionOf({})
+  const { admission, client } = admissionOf({})
   const places: (Place | null)[] = []
   for (let i = 0; i < 120_000; i += 1) {
     const place = admission.enter(`198.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)
@@ -160,7 +166,7 @@ test('what is held is bounded: by the open connections, and for resting addresse
   expect(admission.held).toBeLessThanOrEqual(50_010)
   // Those that are still open were not forgotten, however many came after them.
   for (const place of places) place?.leave()
-  const site = admission.enterSite('192.0.2.1', 's', 't', null)
+  const site = client('192.0.2.1').enterSite('s', 't', null)
   const before = admission.held
   site?.leave()
   expect(admission.held).toBe(before - 2)

@@ -21,82 +21,149 @@ export type SitePlace = Place & {
   settle(): void
 }
 
+/** A client that has come in by one connection. */
+export type Client = Place & {
+  /** For a handshake on this connection: false when the client makes too many. */
+  mayHandshake(): boolean
+  /**
+   * For its handshake with a site; null when the site or its tenant has too many, or when one of them is half full
+   * and the client holds more than its share. `siteLimit`: of the site's own record.
+   */
+  enterSite(siteId: string, tenantId: string | null, siteLimit: number | null): SitePlace | null
+}
+
 /** Who may come in. Nothing here waits; memory is bounded by the open connections and `MAX_RESTING`. */
 export type Admission = {
   /** For a new connection of a client address; null when it has too many. */
-  enter(address: string): Place | null
-  /** For a handshake of a client address: false when it makes too many. */
-  mayHandshake(address: string): boolean
-  /**
-   * For a handshake of a client address with a site; null when the site or its tenant has too many, or when one of
-   * them is half full and the address holds more than its share. `siteLimit`: of the site's own record.
-   */
-  enterSite(address: string, siteId: string, tenantId: string | null, siteLimit: number | null): SitePlace | null
+  enter(address: string): Client | null
   /** Counts that are held, for tests of their bound. */
   readonly held: number
 }
 
-type Bucket = { open: number; waiting: number; tokens: number; atMs: number }
+type Bucket = { readonly network: string; open: number; waiting: number; tokens: number; atMs: number }
 type Count = { open: number; waiting: number }
 
 /** Makes it. `limits` is asked at each decision, so that a change counts at once. `now` in milliseconds. */
 export function createAdmission(limits: () => ListenerLimits, now: () => number = () => performance.now()): Admission {
   const open = new Map<string, Bucket>()
   const resting = createRecent<Bucket>(MAX_RESTING)
-  const sites = new Map<string, Count>()
-  const tenants = new Map<string, Count>()
   const isExempt = exemption(limits)
-
-  const fresh = (): Bucket => ({ open: 0, waiting: 0, tokens: limits().addressHandshakesBurst, atMs: now() })
+  const house: House = {
+    limits,
+    now,
+    sites: new Map(),
+    tenants: new Map(),
+    rest(bucket) {
+      open.delete(bucket.network)
+      resting.set(bucket.network, bucket)
+    },
+  }
+  const fresh = (network: string): Bucket => {
+    return { network, open: 0, waiting: 0, tokens: limits().addressHandshakesBurst, atMs: now() }
+  }
   return {
     enter(address) {
-      if (isExempt(address)) return { leave: () => undefined }
+      if (isExempt(address)) return new ClientAtDoor(house, null)
       const network = clientNetwork(address)
-      const bucket = open.get(network) ?? resting.take(network) ?? fresh()
+      const bucket = open.get(network) ?? resting.take(network) ?? fresh(network)
       if (bucket.open >= limits().addressConnections) return null
       open.set(network, bucket)
       bucket.open += 1
-      return once(() => {
-        bucket.open -= 1
-        if (bucket.open > 0) return
-        open.delete(network)
-        resting.set(network, bucket)
-      })
-    },
-    mayHandshake(address) {
-      if (isExempt(address)) return true
-      const bucket = open.get(clientNetwork(address))
-      if (bucket === undefined) return true
-      const { addressHandshakesPerSecond: rate, addressHandshakesBurst: burst } = limits()
-      const at = now()
-      bucket.tokens = Math.min(burst, bucket.tokens + ((at - bucket.atMs) / 1_000) * rate)
-      bucket.atMs = at
-      if (bucket.tokens < 1) return false
-      bucket.tokens -= 1
-      return true
-    },
-    enterSite(address, siteId, tenantId, siteLimit) {
-      const { siteConnections, siteHandshakes, tenantConnections, tenantHandshakes } = limits()
-      const most = Math.min(siteConnections, siteLimit ?? siteConnections)
-      const site = sites.get(siteId)
-      const tenant = tenantId === null ? undefined : tenants.get(tenantId)
-      if (isFull(site, most, siteHandshakes) || isFull(tenant, tenantConnections, tenantHandshakes)) return null
-      const bucket = isExempt(address) ? undefined : open.get(clientNetwork(address))
-      if (isGreedy(bucket, site, siteHandshakes) || isGreedy(bucket, tenant, tenantHandshakes)) return null
-      const places = [placeIn(sites, siteId), ...(tenantId === null ? [] : [placeIn(tenants, tenantId)])]
-      if (bucket !== undefined) places.push(waitIn(bucket))
-      return {
-        settle: () => {
-          for (const place of places) place.settle()
-        },
-        leave: () => {
-          for (const place of places) place.leave()
-        },
-      }
+      return new ClientAtDoor(house, bucket)
     },
     get held() {
-      return open.size + resting.size + sites.size + tenants.size
+      return open.size + resting.size + house.sites.size + house.tenants.size
     },
+  }
+}
+
+/** What all clients share. */
+type House = {
+  readonly limits: () => ListenerLimits
+  readonly now: () => number
+  readonly sites: Map<string, Count>
+  readonly tenants: Map<string, Count>
+  /** The last connection of a bucket is gone. */
+  readonly rest: (bucket: Bucket) => void
+}
+
+/** A class, like the place below: there is one for each connection. A null bucket is that of an exempt address. */
+class ClientAtDoor implements Client {
+  readonly #house: House
+  readonly #bucket: Bucket | null
+  #isGone = false
+
+  constructor(house: House, bucket: Bucket | null) {
+    this.#house = house
+    this.#bucket = bucket
+  }
+
+  mayHandshake(): boolean {
+    const bucket = this.#bucket
+    if (bucket === null) return true
+    const { addressHandshakesPerSecond: rate, addressHandshakesBurst: burst } = this.#house.limits()
+    const at = this.#house.now()
+    bucket.tokens = Math.min(burst, bucket.tokens + ((at - bucket.atMs) / 1_000) * rate)
+    bucket.atMs = at
+    if (bucket.tokens < 1) return false
+    bucket.tokens -= 1
+    return true
+  }
+
+  enterSite(siteId: string, tenantId: string | null, siteLimit: number | null): SitePlace | null {
+    const { limits, sites, tenants } = this.#house
+    const { siteConnections, siteHandshakes, tenantConnections, tenantHandshakes } = limits()
+    const most = Math.min(siteConnections, siteLimit ?? siteConnections)
+    const site = sites.get(siteId)
+    const tenant = tenantId === null ? undefined : tenants.get(tenantId)
+    if (isFull(site, most, siteHandshakes) || isFull(tenant, tenantConnections, tenantHandshakes)) return null
+    const bucket = this.#bucket
+    if (isGreedy(bucket, site, siteHandshakes) || isGreedy(bucket, tenant, tenantHandshakes)) return null
+    return new PlaceAtSite(this.#house, siteId, tenantId, bucket)
+  }
+
+  leave(): void {
+    const bucket = this.#bucket
+    if (this.#isGone || bucket === null) return
+    this.#isGone = true
+    bucket.open -= 1
+    if (bucket.open === 0) this.#house.rest(bucket)
+  }
+}
+
+class PlaceAtSite implements SitePlace {
+  readonly #house: House
+  readonly #siteId: string
+  readonly #tenantId: string | null
+  readonly #site: Count
+  readonly #tenant: Count | null
+  readonly #bucket: Bucket | null
+  #state: 'waiting' | 'settled' | 'left' = 'waiting'
+
+  constructor(house: House, siteId: string, tenantId: string | null, bucket: Bucket | null) {
+    this.#house = house
+    this.#siteId = siteId
+    this.#tenantId = tenantId
+    this.#bucket = bucket
+    this.#site = oneMore(house.sites, siteId)
+    this.#tenant = tenantId === null ? null : oneMore(house.tenants, tenantId)
+    if (bucket !== null) bucket.waiting += 1
+  }
+
+  settle(): void {
+    if (this.#state !== 'waiting') return
+    this.#state = 'settled'
+    this.#site.waiting -= 1
+    if (this.#tenant !== null) this.#tenant.waiting -= 1
+    if (this.#bucket !== null) this.#bucket.waiting -= 1
+  }
+
+  leave(): void {
+    if (this.#state === 'left') return
+    this.settle()
+    this.#state = 'left'
+    oneLess(this.#house.sites, this.#siteId, this.#site)
+    if (this.#tenant !== null && this.#tenantId !== null) oneLess(this.#house.tenants, this.#tenantId, this.#tenant)
   }
 }
 
@@ -108,7 +175,7 @@ const NAT64 = '64:ff9b:0:0:0:0'
  * a host is given.
  */
 export function clientNetwork(address: string): string {
-  if (isIP(address) !== 6) return address
+  if (!address.includes(':') || isIP(address) !== 6) return address
   const [front = '', back] = (address.split('%')[0] ?? '').split('::')
   const groups = front === '' ? [] : front.split(':')
   if (back !== undefined) {
@@ -126,46 +193,23 @@ function isFull(count: Count | undefined, connections: number, handshakes: numbe
 }
 
 /** Whether an address holds its share of a count that is half full. */
-function isGreedy(bucket: Bucket | undefined, count: Count | undefined, handshakes: number): boolean {
-  if (bucket === undefined || count === undefined || count.waiting < handshakes / 2) return false
+function isGreedy(bucket: Bucket | null, count: Count | undefined, handshakes: number): boolean {
+  if (bucket === null || count === undefined || count.waiting < handshakes / 2) return false
   return bucket.waiting >= Math.max(1, handshakes * ADDRESS_SHARE)
 }
 
-/** A handshake that an address has under way. */
-function waitIn(bucket: Bucket): SitePlace {
-  bucket.waiting += 1
-  const { leave } = once(() => {
-    bucket.waiting -= 1
-  })
-  return { settle: leave, leave }
-}
-
-/** One more in a count that goes when it is zero. */
-function placeIn(counts: Map<string, Count>, key: string): SitePlace {
-  const count = counts.get(key) ?? { open: 0, waiting: 0 }
-  counts.set(key, count)
+function oneMore(counts: Map<string, Count>, key: string): Count {
+  let count = counts.get(key)
+  if (count === undefined) counts.set(key, (count = { open: 0, waiting: 0 }))
   count.open += 1
   count.waiting += 1
-  const settle = once(() => {
-    count.waiting -= 1
-  }).leave
-  const { leave } = once(() => {
-    settle()
-    count.open -= 1
-    if (count.open === 0) counts.delete(key)
-  })
-  return { settle, leave }
+  return count
 }
 
-function once(work: () => void): Place {
-  let isDone = false
-  return {
-    leave() {
-      if (isDone) return
-      isDone = true
-      work()
-    },
-  }
+/** A count goes when it is zero. */
+function oneLess(counts: Map<string, Count>, key: string, count: Count): void {
+  count.open -= 1
+  if (count.open === 0) counts.delete(key)
 }
 
 /** The list is read anew when the limits are others; what is no CIDR in it exempts nobody. */

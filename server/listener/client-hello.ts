@@ -36,10 +36,25 @@ export function parseClientHello(bytes: Uint8Array): Peeked {
   const first = bytes[0]
   if (first === undefined) return { kind: 'need-more', atLeast: 1 }
   if (first !== HANDSHAKE) return notTls(bytes)
-  const joined = joinRecords(bytes)
+  const whole = wholeMessage(bytes)
+  const joined = whole ?? joinRecords(bytes)
   if ('kind' in joined) return joined
-  const hello = parseHelloBody(joined.message.subarray(HANDSHAKE_HEADER_BYTES))
+  const hello = parseHelloBody(joined.bytes, joined.at + HANDSHAKE_HEADER_BYTES, joined.end)
   return typeof hello === 'number' ? bad(hello) : { kind: 'hello', hello }
+}
+
+/** Where a handshake message is, header included. */
+type Message = { readonly bytes: Uint8Array; readonly at: number; readonly end: number }
+
+/** The message where it lies, when it is whole and alone in the first record: what nearly every client sends. Or null. */
+function wholeMessage(bytes: Uint8Array): Message | null {
+  const [at, first] = [RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + HANDSHAKE_HEADER_BYTES]
+  if (bytes.length < first || typeof recordHead(bytes, 0) !== 'number') return null
+  const length = uint24(bytes, at + 1)
+  const isWhole = length === uint16(bytes, 3) - HANDSHAKE_HEADER_BYTES && bytes.length >= first + length
+  return isWhole && bytes[at] === CLIENT_HELLO && length > 0 && length <= MAX_HELLO_BYTES
+    ? { bytes, at, end: first + length }
+    : null
 }
 
 function bad(alert: TlsAlert | null): Peeked {
@@ -66,7 +81,7 @@ function sslv2([, , type, major]: Uint8Array): Peeked {
 }
 
 /** The whole handshake message, header included, or why there is none (yet). */
-function joinRecords(bytes: Uint8Array): Peeked | { message: Uint8Array } {
+function joinRecords(bytes: Uint8Array): Peeked | Message {
   const parts: Uint8Array[] = []
   let total = 0
   let wanted = HANDSHAKE_HEADER_BYTES
@@ -80,7 +95,7 @@ function joinRecords(bytes: Uint8Array): Peeked | { message: Uint8Array } {
     const length = wanted > HANDSHAKE_HEADER_BYTES ? wanted : messageLength(parts, total)
     if (typeof length !== 'number') return length
     wanted = length
-    if (total >= wanted && wanted > HANDSHAKE_HEADER_BYTES) return { message: joined(parts).subarray(0, wanted) }
+    if (total >= wanted && wanted > HANDSHAKE_HEADER_BYTES) return { bytes: joined(parts), at: 0, end: wanted }
     at += RECORD_HEADER_BYTES + head
     if (body.length < head) return { kind: 'need-more', atLeast: Math.min(at, bytes.length + wanted - total) }
   }
@@ -94,11 +109,12 @@ function nextRecord(at: number, missing: number): Peeked {
 
 /** The length of the record at `at`, or what its five bytes make of the connection. */
 function recordHead(bytes: Uint8Array, at: number): Peeked | number {
-  const [type, major, , high, low] = bytes.subarray(at, at + RECORD_HEADER_BYTES)
+  const type = bytes[at]
+  const major = bytes[at + 1]
   if (type !== undefined && type !== HANDSHAKE) return bad(tlsAlert.unexpectedMessage)
   if (major !== undefined && major !== 3) return bad(tlsAlert.protocolVersion)
-  if (high === undefined || low === undefined) return { kind: 'need-more', atLeast: at + RECORD_HEADER_BYTES }
-  const length = high * 256 + low
+  if (bytes.length < at + RECORD_HEADER_BYTES) return { kind: 'need-more', atLeast: at + RECORD_HEADER_BYTES }
+  const length = uint16(bytes, at + 3)
   if (length === 0) return bad(tlsAlert.unexpectedMessage)
   return length > MAX_RECORD_BYTES ? bad(tlsAlert.recordOverflow) : length
 }
@@ -106,12 +122,21 @@ function recordHead(bytes: Uint8Array, at: number): Peeked | number {
 /** The length of the handshake message with its header; of the header alone while not even that is there. */
 function messageLength(parts: readonly Uint8Array[], total: number): Peeked | number {
   if (total < HANDSHAKE_HEADER_BYTES) return HANDSHAKE_HEADER_BYTES
-  const [type = 0, a = 0, b = 0, c = 0] = parts.length === 1 && parts[0] !== undefined ? parts[0] : joined(parts)
-  if (type !== CLIENT_HELLO) return bad(tlsAlert.unexpectedMessage)
-  const length = a * 65_536 + b * 256 + c
+  const begun = joined(parts)
+  if (begun[0] !== CLIENT_HELLO) return bad(tlsAlert.unexpectedMessage)
+  const length = uint24(begun, 1)
   return length === 0 || length > MAX_HELLO_BYTES ? bad(tlsAlert.decodeError) : HANDSHAKE_HEADER_BYTES + length
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)
+}
+
+/** Big-endian; what is not there counts as 0. */
+function uint16(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0)
+}
+
+function uint24(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) * 65_536 + uint16(bytes, at + 1)
 }

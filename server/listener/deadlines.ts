@@ -18,8 +18,28 @@ export type Deadlines = {
   close(): void
 }
 
+type Schedule = { readonly put: (entry: Entry, ms: number) => void; readonly remove: (entry: Entry) => void }
+
 /** `dueTick` is when it expires, `slotTick` the tick whose slot holds it (never later than `dueTick`). */
-type Entry = { dueTick: number; slotTick: number; readonly expire: () => void }
+class Entry implements Deadline {
+  dueTick = 0
+  slotTick = 0
+  readonly #schedule: Schedule
+  readonly expire: () => void
+
+  constructor(schedule: Schedule, expire: () => void) {
+    this.#schedule = schedule
+    this.expire = expire
+  }
+
+  rearm(ms: number): void {
+    this.#schedule.put(this, ms)
+  }
+
+  clear(): void {
+    this.#schedule.remove(this)
+  }
+}
 
 /**
  * Makes a wheel. It ticks only while something is armed and never keeps the process alive. An
@@ -36,10 +56,8 @@ export function createDeadlines(): Deadlines {
     entry.slotTick = entry.dueTick
     slotOf(entry.slotTick).add(entry)
   }
-  const remove = (entry: Entry): boolean => {
-    const was = slotOf(entry.slotTick).delete(entry)
-    if (was) armed -= 1
-    return was
+  const remove = (entry: Entry): void => {
+    if (slotOf(entry.slotTick).delete(entry)) armed -= 1
   }
   const visit = (tick: number): void => {
     const slot = slotOf(tick)
@@ -86,11 +104,12 @@ export function createDeadlines(): Deadlines {
     entry.dueTick = due
     put(entry)
   }
+  const wheel: Schedule = { put: schedule, remove }
   return {
     arm(ms, expire) {
-      const entry: Entry = { dueTick: 0, slotTick: 0, expire }
+      const entry = new Entry(wheel, expire)
       schedule(entry, ms)
-      return { rearm: (next) => schedule(entry, next), clear: () => void remove(entry) }
+      return entry
     },
     close() {
       stop()

@@ -12,8 +12,8 @@ export type FirstBytes =
 /** Of the PROXY protocol, version 1: from who is no load balancer of ours it is no HTTP method either. */
 const PROXY = Buffer.from('PROXY ')
 
-/** Judges them. `port`: the one that was dialled, for the redirect of clear-text HTTP. */
-export function judgeFirstBytes(first: Buffer, reader: Pick<EdgeReader, 'get'>, port: number): FirstBytes | Wait {
+/** Judges them. `port`: the one that was dialled, asked for by clear-text HTTP alone, for its redirect. */
+export function judgeFirstBytes(first: Buffer, reader: Pick<EdgeReader, 'get'>, port: () => number): FirstBytes | Wait {
   const peeked = parseClientHello(first)
   if (peeked.kind === 'need-more') {
     const isTooMuch = first.length > MAX_PEEK_BYTES
@@ -21,6 +21,6 @@ export function judgeFirstBytes(first: Buffer, reader: Pick<EdgeReader, 'get'>, 
   }
   if (peeked.kind !== 'plain-http') return peeked
   if (first.subarray(0, PROXY.length).equals(PROXY)) return { kind: 'bad', alert: null }
-  const words = clearTextAnswer(first, reader, port)
+  const words = clearTextAnswer(first, reader, port())
   return words === null ? { kind: 'wait', atLeast: first.length + 1 } : { kind: 'clear-text', words }
 }

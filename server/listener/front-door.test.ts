@@ -11,6 +11,7 @@ import { createFrontDoor, type FrontDoor } from './front-door.ts'
 /** A door that knows one name, whose certificate cannot be used, and whose store may fail. */
 const records: Readonly<Record<string, unknown>> = {
   'name bare.example': { siteId: 'one', certificates: ['ab'.repeat(32)] },
+  'name other.example': { siteId: 'one', certificates: ['ab'.repeat(32)] },
 }
 let isBroken = false
 let hasRoom = true
@@ -20,7 +21,8 @@ const reader = {
     if (isBroken) throw new Error('the disk is gone')
     return records[`${kind} ${key}`] ?? null
   },
-} as Pick<EdgeReader, 'get'>
+  namesAfter: () => Object.keys(records).flatMap((key) => (key.startsWith('name ') ? [key.slice(5)] : [])),
+} as Pick<EdgeReader, 'get' | 'namesAfter'>
 let door: FrontDoor
 let server: net.Server
 let port: number

@@ -1,20 +1,19 @@
 import type { Socket } from 'node:net'
-import { unmapped } from '../contract/reach.ts'
 import type { RecordKind } from '../contract/records.ts'
-import { createAdmission, type Place } from './admission.ts'
+import { createAdmission } from './admission.ts'
 import type { Contexts } from './contexts.ts'
 import type { Deadlines } from './deadlines.ts'
 import { createDoorRecords } from './door-records.ts'
 import type { EdgeReader } from './edge-store.ts'
 import { type FirstBytes, judgeFirstBytes } from './first-bytes.ts'
-import { createHandshakes, type HandshakeDeps } from './handshake.ts'
+import { createHandshakes, type HandshakeDeps, type Refuse } from './handshake.ts'
 import { plainConnection } from './http/connection.ts'
 import type { HttpServers } from './http/servers.ts'
 import { peekAt, type Wait } from './peek.ts'
-import { type Announced, parseProxyHeader } from './proxy-protocol.ts'
+import { parseProxyHeader } from './proxy-protocol.ts'
 import { createRefusals, type RefusalReason } from './refusals.ts'
-import { alertRecord, type TlsAlert, tlsAlert } from './tls-alert.ts'
-import type { Visitor } from './visitor.ts'
+import { alertRecord, tlsAlert } from './tls-alert.ts'
+import { Visitor } from './visitor.ts'
 
 /** From accept to the last byte of the ClientHello, a PROXY header included; bytes that trickle in do not extend it. */
 const HELLO_MS = 5_000
@@ -22,7 +21,7 @@ const nothing = Buffer.alloc(0)
 
 /** What the door of a worker needs. */
 export type FrontDoorDeps = {
-  readonly reader: Pick<EdgeReader, 'get'>
+  readonly reader: Pick<EdgeReader, 'get' | 'namesAfter'>
   readonly contexts: Contexts
   readonly servers: Pick<HttpServers, 'accept' | 'acceptPlain'>
   readonly deadlines: Deadlines
@@ -58,107 +57,105 @@ export type FrontDoor = {
 /** Makes the door. Nothing that a client sends makes its methods throw. */
 export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
   const { servers, deadlines } = deps
-  const open = new Set<Socket>()
+  let open = 0
   const records = createDoorRecords(deps.reader)
   const refusals = createRefusals()
   const admission = createAdmission(records.limits)
-  const counted = new WeakSet<Socket>()
   /** Each connection counts once, by what ended it first. */
-  const refuse = (socket: Socket, reason: RefusalReason, alert: TlsAlert | null = null): void => {
-    if (!counted.has(socket)) refusals.count(reason)
-    counted.add(socket)
-    if (alert === null) socket.destroy()
-    else closeWith(socket, alertRecord(alert))
+  const refuse: Refuse = (visitor, reason, alert = null) => {
+    if (!visitor.isRefused) refusals.count(reason)
+    visitor.isRefused = true
+    if (alert === null) visitor.socket.destroy()
+    else closeWith(visitor.socket, alertRecord(alert))
   }
-  const failed = (socket: Socket) => (error: Error) => {
-    refuse(socket, 'internal', tlsAlert.internalError)
+  const failed = (visitor: Visitor) => (error: Error) => {
+    refuse(visitor, 'internal', tlsAlert.internalError)
     deps.report(error)
   }
-  const handshakes = createHandshakes({ ...deps, records, admission, refuse, failed })
+  const handshakes = createHandshakes({ ...deps, records, refuse, failed })
 
-  const take = (socket: Socket): boolean => {
-    socket.on('error', () => socket.destroy())
-    if (open.size >= deps.maxConnections || !deps.hasRoom()) {
-      refuse(socket, 'full')
-      return false
+  /** Null: there is no room for it, and it is gone. */
+  const take = (socket: Socket): Visitor | null => {
+    socket.on('error', destroyIt)
+    if (open >= deps.maxConnections || !deps.hasRoom()) {
+      refusals.count('full')
+      socket.destroy()
+      return null
     }
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
-    return true
+    const visitor = new Visitor(
+      socket,
+      deadlines.arm(HELLO_MS, () => refuse(visitor, 'timeout')),
+    )
+    open += 1
+    socket.once('close', () => {
+      open -= 1
+      if (visitor.isShaking) refuse(visitor, 'handshake')
+      visitor.leave()
+    })
+    return visitor
   }
   /** A place for the client's address until the connection ends; false when it was refused. */
-  const place = (socket: Socket, address: string): boolean => {
-    const taken: Place | null = admission.enter(address)
-    if (taken === null) refuse(socket, 'limit')
-    else socket.once('close', taken.leave)
-    return taken !== null
+  const place = (visitor: Visitor): boolean => {
+    visitor.client = admission.enter(visitor.remoteAddress)
+    if (visitor.client === null) refuse(visitor, 'limit')
+    return visitor.client !== null
   }
   /** Finds out who the client is, then calls `enter` with what came behind the PROXY header, if there is one. */
-  const identify = (socket: Socket, enter: (visitor: Visitor, begun: Buffer) => void): void => {
-    const peer = unmapped(socket.remoteAddress ?? '')
-    const deadline = deadlines.arm(HELLO_MS, () => refuse(socket, 'timeout'))
-    socket.once('close', () => deadline.clear())
-    const meet = (announced: Announced | null, begun: Buffer): void => {
-      const visitor: Visitor = {
-        socket,
-        deadline,
-        announced,
-        remoteAddress: announced?.remoteAddress ?? peer,
-        localAddress: () => announced?.localAddress ?? unmapped(socket.localAddress ?? ''),
-      }
-      if (place(socket, visitor.remoteAddress)) enter(visitor, begun)
-    }
-    if (!deps.isProxy(peer)) {
-      meet(null, nothing)
+  const identify = (visitor: Visitor, enter: (begun: Buffer) => void): void => {
+    if (!deps.isProxy(visitor.remoteAddress)) {
+      if (place(visitor)) enter(nothing)
       return
     }
-    peekAt(socket, {
+    peekAt(visitor.socket, {
       begun: nothing,
       judge: (first): Wait | Exclude<ReturnType<typeof parseProxyHeader>, { kind: 'need-more' }> => {
         const header = parseProxyHeader(first)
         return header.kind === 'need-more' ? { kind: 'wait', atLeast: header.atLeast } : header
       },
       done: (first, header) => {
-        if (header.kind === 'bad') refuse(socket, 'proxyHeader')
-        else meet(header.announced, first.subarray(header.length))
+        if (header.kind === 'bad') return refuse(visitor, 'proxyHeader')
+        if (header.announced !== null) visitor.announce(header.announced)
+        if (place(visitor)) enter(first.subarray(header.length))
       },
-      failed: failed(socket),
+      failed: failed(visitor),
     })
   }
   const act = (visitor: Visitor, first: Buffer, verdict: FirstBytes): void => {
-    const { socket } = visitor
     if (verdict.kind === 'hello' || verdict.kind === 'sslv2') {
       handshakes.begin(visitor, first, verdict.kind === 'hello' ? verdict.hello : null)
-    } else if (verdict.kind === 'bad') refuse(socket, 'badHello', verdict.alert)
+    } else if (verdict.kind === 'bad') refuse(visitor, 'badHello', verdict.alert)
     else {
       refusals.count('clearText')
-      closeWith(socket, verdict.words)
+      closeWith(visitor.socket, verdict.words)
     }
   }
   return {
     admit(socket) {
-      if (!take(socket)) return
-      identify(socket, (visitor, begun) =>
+      const visitor = take(socket)
+      if (visitor === null) return
+      identify(visitor, (begun) =>
         peekAt(socket, {
           begun,
-          judge: (first) => judgeFirstBytes(first, records, socket.localPort ?? 443),
+          judge: (first) => judgeFirstBytes(first, records, () => socket.localPort ?? 443),
           done: (first, verdict) => act(visitor, first, verdict),
-          failed: failed(socket),
+          failed: failed(visitor),
         }),
       )
     },
     admitPlain(socket) {
-      if (!take(socket)) return
-      identify(socket, ({ announced, deadline }, begun) => {
-        deadline.clear()
+      const visitor = take(socket)
+      if (visitor === null) return
+      identify(visitor, (begun) => {
+        const { announced } = visitor
+        visitor.deadline.clear()
         if (begun.length > 0) socket.unshift(begun)
-        servers.acceptPlain(socket, plainConnection(socket, announced))
+        servers.acceptPlain(socket, plainConnection(visitor))
         if (announced !== null || begun.length > 0) socket.resume()
       })
     },
     invalidate: (keys) => records.drop(keys),
     counters: () => ({
-      connections: open.size,
+      connections: open,
       handshakes: handshakes.done,
       refused: refusals.total,
       refusedBy: refusals.byReason,
@@ -166,8 +163,16 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
   }
 }
 
-/** Sends the last words and closes; what the client still sends is not read. */
+/**
+ * Sends the last words, which the kernel takes at once on a connection that nothing was sent on before, and closes;
+ * what the client still sends is not read.
+ */
 function closeWith(socket: Socket, words: Buffer | string): void {
-  socket.end(words)
-  socket.destroySoon()
+  socket.write(words)
+  socket.destroy()
+}
+
+/** One function for all sockets, not a closure for each. */
+function destroyIt(this: Socket): void {
+  this.destroy()
 }

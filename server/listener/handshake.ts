@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
-import type { Admission, SitePlace } from './admission.ts'
 import type { Contexts } from './contexts.ts'
 import type { DoorRecords } from './door-records.ts'
 import type { ClientHello } from './hello-body.ts'
@@ -28,14 +27,15 @@ const sslv2Hello: ClientHello = { serverName: null, alpn: [], versions: [], suit
 export type HandshakeDeps = {
   readonly records: DoorRecords
   readonly contexts: Contexts
-  readonly admission: Admission
   readonly servers: Pick<HttpServers, 'accept'>
   /** Told of each finished handshake of a visitor, for counters. */
   readonly onHandshake?: ((hello: ClientHello, facts: TlsFacts) => void) | undefined
-  /** Counts the reason, says the alert and closes. */
-  readonly refuse: (socket: Socket, reason: RefusalReason, alert?: TlsAlert | null) => void
-  readonly failed: (socket: Socket) => (error: Error) => void
+  readonly refuse: Refuse
+  readonly failed: (visitor: Visitor) => (error: Error) => void
 }
+
+/** Counts the reason, says the alert and closes. */
+export type Refuse = (visitor: Visitor, reason: RefusalReason, alert?: TlsAlert | null) => void
 
 /** Handshakes from the ClientHello on. */
 export type Handshakes = {
@@ -47,7 +47,7 @@ export type Handshakes = {
 
 /** Makes them. */
 export function createHandshakes(deps: HandshakeDeps): Handshakes {
-  const { records, contexts, admission, refuse } = deps
+  const { records, contexts, refuse } = deps
   let done = 0
 
   /** Now, or in a later turn of the event loop where this one has built enough; the deadline goes on. */
@@ -56,68 +56,55 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
     ask: () => SecureContext | null | 'later',
     use: (c: SecureContext | null) => void,
   ) => {
-    const { socket } = visitor
     const attempt = (): void => {
-      if (socket.destroyed) return
+      if (visitor.socket.destroyed) return
       try {
         const context = ask()
         if (context === 'later') contexts.wait(attempt)
         else use(context)
       } catch (error) {
-        deps.failed(socket)(error as Error)
+        deps.failed(visitor)(error as Error)
       }
     }
     attempt()
   }
-  const start = (visitor: Visitor, first: Buffer, context: SecureContext, alpn: Buffer): TLSSocket => {
-    const { socket, deadline } = visitor
-    let isOver = false
-    deadline.rearm(HANDSHAKE_MS)
-    const secure = wrap(socket, context, first, alpn)
-    secure.once('secure', () => {
-      isOver = true
-      deadline.clear()
-      done += 1
-      // The HTTP/2 server waits for this flag, which only tls.Server would clear.
-      ;(secure as TLSSocket & { secureConnecting: boolean }).secureConnecting = false
-    })
-    secure.once('close', () => {
-      deadline.clear()
-      if (!isOver) refuse(socket, 'handshake')
-    })
-    return secure
-  }
-  const serve = (
+  /** `established` has a socket whose handshake is done. One that fails is counted when the visitor's socket closes. */
+  const start = (
     visitor: Visitor,
     first: Buffer,
     context: SecureContext,
-    vhost: Vhost,
-    place: SitePlace,
-    hello: ClientHello,
+    alpn: Buffer,
+    established: (secure: TLSSocket) => void,
   ): void => {
-    const { socket, announced } = visitor
-    const secure = start(visitor, first, context, HTTP)
+    visitor.deadline.rearm(HANDSHAKE_MS)
+    visitor.isShaking = true
+    const secure = wrap(visitor.socket, context, first, alpn)
     secure.once('secure', () => {
-      place.settle()
+      visitor.isShaking = false
+      visitor.deadline.clear()
+      done += 1
+      // The HTTP/2 server waits for this flag, which only tls.Server would clear.
+      ;(secure as TLSSocket & { secureConnecting: boolean }).secureConnecting = false
+      established(secure)
+    })
+  }
+  const serve = (visitor: Visitor, first: Buffer, context: SecureContext, vhost: Vhost, hello: ClientHello): void =>
+    start(visitor, first, context, HTTP, (secure) => {
+      visitor.site?.settle()
       const protocol = secure.alpnProtocol === 'h2' ? 'h2' : 'http/1.1'
-      const connection = secureConnection(socket, secure, vhost, announced)
+      const connection = secureConnection(visitor, secure, vhost)
       const facts = connection.tls()
       if (facts !== null) deps.onHandshake?.(hello, facts)
       deps.servers.accept(secure, protocol, connection)
     })
-  }
   const prove = (visitor: Visitor, first: Buffer, rawName: string | null): void => {
     const name = rawName === null ? null : servedForm(rawName)
     whenBuilt(
       visitor,
       () => (name == null ? null : contexts.ofChallenge(name)),
       (context) => {
-        if (context === null) {
-          refuse(visitor.socket, 'challenge', tlsAlert.noApplicationProtocol)
-          return
-        }
-        const secure = start(visitor, first, context, ACME_ONLY)
-        secure.once('secure', () => {
+        if (context === null) return refuse(visitor, 'challenge', tlsAlert.noApplicationProtocol)
+        start(visitor, first, context, ACME_ONLY, (secure) => {
           visitor.deadline.rearm(GOODBYE_MS)
           secure.end()
         })
@@ -130,37 +117,33 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
     const isLegacy = address !== null && address.legacyTls !== 'none' && address.siteId === vhost.siteId
     return isLegacy ? address.legacyTls : 'modern'
   }
-  /** Null: it was refused. */
-  const placeAt = ({ socket, remoteAddress }: Visitor, siteId: string): SitePlace | null => {
+  /** False: it was refused. */
+  const placeAt = (visitor: Visitor, siteId: string): boolean => {
     const site = records.site(siteId)
-    const place = admission.enterSite(remoteAddress, siteId, site?.tenantId ?? null, site?.maxConnections ?? null)
-    if (place === null) refuse(socket, 'limit')
-    else socket.once('close', place.leave)
-    return place
+    visitor.site = visitor.client?.enterSite(siteId, site?.tenantId ?? null, site?.maxConnections ?? null) ?? null
+    if (visitor.site === null) refuse(visitor, 'limit')
+    return visitor.site !== null
   }
   const welcome = (visitor: Visitor, first: Buffer, hello: ClientHello, isSslv2: boolean): void => {
-    const { socket } = visitor
-    const vhost = findVhost(records, hello.serverName, visitor.localAddress)
-    const profile = vhost === null ? 'modern' : profileOf(visitor, hello, vhost)
-    if (isSslv2 && profile === 'modern') refuse(socket, 'badHello')
-    else if (vhost === null) {
-      refuse(socket, hello.serverName === null ? 'noName' : 'unknownName', tlsAlert.unrecognizedName)
-    } else {
-      const place = placeAt(visitor, vhost.siteId)
-      if (place === null) return
-      whenBuilt(
-        visitor,
-        () => contexts.of({ ...vhost, profile, ticketNames: hello.ticketNames }),
-        (context) => {
-          if (context === null) refuse(socket, 'noCertificate', tlsAlert.unrecognizedName)
-          else serve(visitor, first, context, vhost, place, hello)
-        },
-      )
+    const vhost = findVhost(records, hello.serverName, () => visitor.localAddress())
+    if (vhost === null && !isSslv2) {
+      return refuse(visitor, hello.serverName === null ? 'noName' : 'unknownName', tlsAlert.unrecognizedName)
     }
+    const profile = vhost === null ? 'modern' : profileOf(visitor, hello, vhost)
+    if (vhost === null || (isSslv2 && profile === 'modern')) return refuse(visitor, 'badHello')
+    if (!placeAt(visitor, vhost.siteId)) return
+    whenBuilt(
+      visitor,
+      () => contexts.of({ ...vhost, profile, ticketNames: hello.ticketNames }),
+      (context) => {
+        if (context === null) refuse(visitor, 'noCertificate', tlsAlert.unrecognizedName)
+        else serve(visitor, first, context, vhost, hello)
+      },
+    )
   }
   return {
     begin(visitor, first, hello) {
-      if (!admission.mayHandshake(visitor.remoteAddress)) refuse(visitor.socket, 'limit')
+      if (visitor.client?.mayHandshake() !== true) refuse(visitor, 'limit')
       else if (hello?.alpn.length === 1 && hello.alpn[0] === ACME) prove(visitor, first, hello.serverName)
       else welcome(visitor, first, hello ?? sslv2Hello, hello === null)
     },

@@ -42,11 +42,11 @@ export type ClientHello = {
 type Cursor = { readonly bytes: Uint8Array; at: number; readonly end: number }
 
 /**
- * Reads the body of a ClientHello, the handshake header taken off, or says which alert it deserves. What only
- * the TLS library needs is left to it. Pure; never throws, never reads past the end.
+ * Reads the body of a ClientHello, which is `bytes` from `at`, behind the handshake header, to `end`, or says which
+ * alert it deserves. What only the TLS library needs is left to it. Pure; never throws, never reads past the end.
  */
-export function parseHelloBody(bytes: Uint8Array): ClientHello | TlsAlert {
-  const cursor: Cursor = { bytes, at: 0, end: bytes.length }
+export function parseHelloBody(bytes: Uint8Array, at: number, end: number): ClientHello | TlsAlert {
+  const cursor: Cursor = { bytes, at, end }
   const version = number(cursor, 2)
   cursor.at += 32
   const sessionId = vector(cursor, 1)

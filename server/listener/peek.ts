@@ -19,7 +19,7 @@ export function peekAt<V extends { readonly kind: string }>(
   socket: Socket,
   { begun, judge, done, failed }: Peek<V>,
 ): void {
-  let chunks: Buffer[] = [begun]
+  let chunks: Buffer[] = begun.length === 0 ? [] : [begun]
   let total = begun.length
   let atLeast = 1
   const look = (): boolean => {

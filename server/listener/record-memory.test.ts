@@ -37,9 +37,8 @@ function largeSites() {
   }
   const get = (kind: RecordKind, key: string): unknown =>
     kind === 'site' ? site(key) : kind === 'name' ? { siteId: key, certificates: [] } : null
-  const reader: EdgeReader = {
+  const reader: Pick<EdgeReader, 'get'> = {
     get: <K extends RecordKind>(kind: K, key: string) => get(kind, key) as Payloads[K],
-    close: () => undefined,
   }
   return {
     reader,

@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net'
+
 /** What differs between the two runtimes of a worker. Nothing else may branch on the runtime. */
 
 const isBun = process.versions.bun !== undefined
@@ -35,3 +37,15 @@ export const contextsBudgetBytes = isBun ? 80 * 1024 * 1024 : 96 * 1024 * 1024
  * nghttp2 drops them without a word, until another GOAWAY names the last one that it has seen.
  */
 export const servesAfterGoaway = isBun
+
+/** Whether accepted sockets have TCP_NODELAY from the runtime: Bun sets it on each, and once more where it is asked to. */
+export const acceptsWithoutDelay = isBun
+
+/**
+ * Address of the other end of a socket; empty when it is gone. Bun's `remoteAddress` asks the system three times, for
+ * family, address and port; its handle, which has no documentation, for the address alone.
+ */
+export function peerAddress(socket: Socket): string {
+  const address = isBun ? (socket as { _handle?: { remoteAddress?: unknown } })._handle?.remoteAddress : undefined
+  return (typeof address === 'string' ? address : socket.remoteAddress) ?? ''
+}

@@ -17,7 +17,7 @@ import { createObserver } from './observe/observer.ts'
 import { createReportPipe } from './observe/report-pipe.ts'
 import { createOwnAddresses } from './own-addresses.ts'
 import { createPanelHop } from './panel-hop.ts'
-import { runtimeLabel } from './runtime.ts'
+import { acceptsWithoutDelay, runtimeLabel } from './runtime.ts'
 import { setWorkerLogLevel, workerLog } from './worker-log.ts'
 import { type Bind, lineReader, type StartMessage, type WorkerCommand, type WorkerReport } from './worker-messages.ts'
 
@@ -171,7 +171,7 @@ async function run(message: StartMessage): Promise<void> {
 }
 
 function listen(bind: Bind, admit: (socket: Socket) => void): Promise<Server> {
-  const server = createServer({ noDelay: true }, admit)
+  const server = createServer({ noDelay: !acceptsWithoutDelay }, admit)
   const { promise, resolve, reject } = Promise.withResolvers<Server>()
   server.once('error', (error) =>
     reject(new Error(`cannot listen on ${bind.address} port ${bind.port}: ${error.message}`)),

@@ -1,7 +1,4 @@
-import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { unmapped } from '../../contract/reach.ts'
-import type { Announced } from '../proxy-protocol.ts'
 
 /** What the TLS side knows of a connection when it hands it over. Addresses without `::ffff:`. */
 export type Connection = {
@@ -10,7 +7,7 @@ export type Connection = {
   /** The normalised server name; null when the client sent none (an address literal counts as none). */
   readonly serverName: string | null
   readonly remoteAddress: string
-  /** The address that the client dialled. */
+  /** The address that the client dialled; reading it costs a system call. Empty once the socket is gone. */
   readonly localAddress: string
   readonly isSecure: boolean
   /** Milliseconds since 1970. */
@@ -31,36 +28,42 @@ export type TlsFacts = {
   readonly isResumed: boolean
 }
 
-/** The connection of a socket of the plain port. */
-export function plainConnection(socket: Socket, announced: Announced | null = null): Connection {
-  return { siteId: null, serverName: null, isSecure: false, ...endsOf(socket, announced), tls: () => null }
+/** The two ends of a connection, without `::ffff:`, as a load balancer has announced them or as the socket has them. */
+export type Ends = { readonly remoteAddress: string; localAddress(): string }
+
+/** The connection of a visitor of the plain port. */
+export function plainConnection(ends: Ends): Connection {
+  return connectionOf({ siteId: null, serverName: null }, ends, null)
 }
 
-/** The connection behind a finished handshake: `socket` is the accepted one, `secure` the TLS socket over it. */
+/** The connection behind a finished handshake: `secure` is the TLS socket. */
 export function secureConnection(
-  socket: Socket,
+  ends: Ends,
   secure: TLSSocket,
   vhost: { readonly siteId: string; readonly serverName: string | null },
-  announced: Announced | null = null,
 ): Connection {
-  const { siteId, serverName } = vhost
-  let facts: TlsFacts | null = null
-  const tls = (): TlsFacts => {
-    facts ??= factsOf(secure)
-    return facts
-  }
-  return { siteId, serverName, isSecure: true, ...endsOf(socket, announced), tls }
+  return connectionOf(vhost, ends, secure)
 }
 
-/** `announced`: what a load balancer has said by the PROXY protocol counts in place of the socket's own ends. */
-function endsOf(
-  socket: Socket,
-  announced: Announced | null,
-): Pick<Connection, 'remoteAddress' | 'localAddress' | 'acceptedAtMs'> {
+function connectionOf(
+  { siteId, serverName }: Pick<Connection, 'siteId' | 'serverName'>,
+  ends: Ends,
+  secure: TLSSocket | null,
+): Connection {
+  let facts: TlsFacts | null = null
   return {
-    remoteAddress: announced?.remoteAddress ?? unmapped(socket.remoteAddress ?? ''),
-    localAddress: announced?.localAddress ?? unmapped(socket.localAddress ?? ''),
+    siteId,
+    serverName,
+    isSecure: secure !== null,
+    remoteAddress: ends.remoteAddress,
+    get localAddress() {
+      return ends.localAddress()
+    },
     acceptedAtMs: Date.now(),
+    tls() {
+      if (secure !== null) facts ??= factsOf(secure)
+      return facts
+    },
   }
 }
 

@@ -17,7 +17,7 @@ import { createManifestCache } from './manifest-cache.ts'
 import type { RequestEntry } from './request-log.ts'
 
 const connection: Connection = {
-  ...plainConnection({ remoteAddress: '127.0.0.1', localAddress: '127.0.0.1' } as Socket),
+  ...plainConnection({ remoteAddress: '127.0.0.1', localAddress: () => '127.0.0.1' }),
   siteId: 'a',
   serverName: 'a.test',
   isSecure: true,

@@ -1,5 +1,4 @@
 import http2 from 'node:http2'
-import type { Socket } from 'node:net'
 import { duplexPair } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { TLSSocket } from 'node:tls'
@@ -13,7 +12,7 @@ import { type Connection, plainConnection } from './connection.ts'
 import { createHttpServers } from './servers.ts'
 
 const connection: Connection = {
-  ...plainConnection({ remoteAddress: '127.0.0.1', localAddress: '127.0.0.1' } as Socket),
+  ...plainConnection({ remoteAddress: '127.0.0.1', localAddress: () => '127.0.0.1' }),
   siteId: 'a',
   serverName: 'a.test',
   isSecure: true,
@@ -32,7 +31,6 @@ function failingServers(kind: SiteRecord['kind']) {
         if (isFailing) throw new Error('disk I/O error')
         return (table === 'site' ? payload : { siteId: 'a', certificates: ['f'] }) as never
       },
-      close: () => undefined,
     },
     blobsFolder: '/nowhere',
     reach: createReach([]),

@@ -27,7 +27,9 @@ async function plainPort() {
     deadlines: createDeadlines(),
     log: (entry) => entries.push(entry),
   })
-  const server = createServer((socket) => servers.acceptPlain(socket, plainConnection(socket)))
+  const server = createServer((socket) =>
+    servers.acceptPlain(socket, plainConnection({ remoteAddress: '127.0.0.1', localAddress: () => '127.0.0.1' })),
+  )
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   server.unref()

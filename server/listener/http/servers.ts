@@ -27,7 +27,7 @@ export type { Connection }
 
 /** What the HTTP side of a worker needs. */
 export type HttpDeps = {
-  readonly reader: EdgeReader
+  readonly reader: Pick<EdgeReader, 'get'>
   /** Blobs by digest: `<blobsFolder>/<first two hex>/<digest>`. */
   readonly blobsFolder: string
   readonly reach: Reach

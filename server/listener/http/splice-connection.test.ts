@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -52,7 +51,7 @@ test('who takes the last answer slowly gets all of it', async () => {
   ])
   const entries: RequestEntry[] = []
   const servers = createHttpServers({
-    reader: { get: (kind, key) => (records.get(`${kind} ${key}`) ?? null) as never, close: () => undefined },
+    reader: { get: (kind, key) => (records.get(`${kind} ${key}`) ?? null) as never },
     blobsFolder: '/nowhere',
     reach: createReach(['127.0.0.1/32']),
     deadlines,
@@ -60,7 +59,7 @@ test('who takes the last answer slowly gets all of it', async () => {
   })
   const { socket, take } = fullConnection()
   const connection: Connection = {
-    ...plainConnection({ remoteAddress: '127.0.0.1', localAddress: '127.0.0.1' } as Socket),
+    ...plainConnection({ remoteAddress: '127.0.0.1', localAddress: () => '127.0.0.1' }),
     siteId: 'a',
     serverName: 'a.test',
     isSecure: true,

@@ -37,7 +37,10 @@ type Waiting = { readonly entry: RequestEntry; readonly atMs: number }
  * Counts requests and makes lines of them, off the request path: an entry costs a push to a list and some
  * additions there. Where the supervisor does not keep up, lines are dropped and their number told.
  */
-export function createObserver(deps: { readonly reader: EdgeReader; readonly pipe: ReportPipe }): Observer {
+export function createObserver(deps: {
+  readonly reader: Pick<EdgeReader, 'get'>
+  readonly pipe: ReportPipe
+}): Observer {
   const { pipe, reader } = deps
   /** By site, false where no log is wanted. No more of a record is kept: a tenant decides how large it is. */
   const folders = createRecent<string | false>(MAX_FOLDERS)
