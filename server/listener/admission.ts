@@ -199,8 +199,8 @@ function isGreedy(bucket: Bucket | null, count: Count | undefined, handshakes: n
 }
 
 function oneMore(counts: Map<string, Count>, key: string): Count {
-  let count = counts.get(key)
-  if (count === undefined) counts.set(key, (count = { open: 0, waiting: 0 }))
+  const count = counts.get(key) ?? { open: 0, waiting: 0 }
+  counts.set(key, count)
   count.open += 1
   count.waiting += 1
   return count

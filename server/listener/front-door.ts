@@ -113,7 +113,7 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
         return header.kind === 'need-more' ? { kind: 'wait', atLeast: header.atLeast } : header
       },
       done: (first, header) => {
-        if (header.kind === 'bad') return refuse(visitor, 'proxyHeader')
+        if (header.kind === 'bad') return void refuse(visitor, 'proxyHeader')
         if (header.announced !== null) visitor.announce(header.announced)
         if (place(visitor)) enter(first.subarray(header.length))
       },

@@ -103,7 +103,7 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
       visitor,
       () => (name == null ? null : contexts.ofChallenge(name)),
       (context) => {
-        if (context === null) return refuse(visitor, 'challenge', tlsAlert.noApplicationProtocol)
+        if (context === null) return void refuse(visitor, 'challenge', tlsAlert.noApplicationProtocol)
         start(visitor, first, context, ACME_ONLY, (secure) => {
           visitor.deadline.rearm(GOODBYE_MS)
           secure.end()
@@ -127,10 +127,10 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
   const welcome = (visitor: Visitor, first: Buffer, hello: ClientHello, isSslv2: boolean): void => {
     const vhost = findVhost(records, hello.serverName, () => visitor.localAddress())
     if (vhost === null && !isSslv2) {
-      return refuse(visitor, hello.serverName === null ? 'noName' : 'unknownName', tlsAlert.unrecognizedName)
+      return void refuse(visitor, hello.serverName === null ? 'noName' : 'unknownName', tlsAlert.unrecognizedName)
     }
     const profile = vhost === null ? 'modern' : profileOf(visitor, hello, vhost)
-    if (vhost === null || (isSslv2 && profile === 'modern')) return refuse(visitor, 'badHello')
+    if (vhost === null || (isSslv2 && profile === 'modern')) return void refuse(visitor, 'badHello')
     if (!placeAt(visitor, vhost.siteId)) return
     whenBuilt(
       visitor,

@@ -42,7 +42,7 @@ export function createNameFilter(
     }
     for (const name of names) into.add(hashOf(name, seed))
     const last = names.at(-1)
-    if (names.length === NAMES_PER_TURN && last !== undefined) return nextTurn(() => readOn(last, into))
+    if (names.length === NAMES_PER_TURN && last !== undefined) return void nextTurn(() => readOn(last, into))
     known = into
     fresh = null
   }
