@@ -10,6 +10,7 @@ test('without options everything is measured in 8 rounds of a second, on both ru
     only: null,
     rounds: 8,
     seconds: 1,
+    warm: 10,
     runtimes: ['bun', 'node'],
     scale: 'default',
     sites: 100_000,
@@ -20,13 +21,14 @@ test('without options everything is measured in 8 rounds of a second, on both ru
 
 test('all options', () => {
   const args =
-    '--json a.json --plot a.svg --only junk,full-1.3 --rounds 3 --seconds 0.5 --runtime node --scale full --sites 2000'
+    '--json a.json --plot a.svg --only junk,full-1.3 --rounds 3 --seconds 0.5 --warm 3 --runtime node --scale full --sites 2000'
   expect(readOptions([...args.split(' '), '--profile', 'junk'], rows)).toEqual({
     json: 'a.json',
     plot: 'a.svg',
     only: ['junk', 'full-1.3'],
     rounds: 3,
     seconds: 0.5,
+    warm: 3,
     runtimes: ['node'],
     scale: 'full',
     sites: 2_000,

@@ -9,6 +9,8 @@ export type Options = {
   readonly only: readonly string[] | null
   readonly rounds: number
   readonly seconds: number
+  /** Load on each server before the first round of a row, in seconds. */
+  readonly warm: number
   readonly runtimes: readonly Runtime[]
   /** `full`: peers are measured with 100,000 names too (3 minutes of CPU and 4 GB each). */
   readonly scale: 'default' | 'full'
@@ -22,8 +24,9 @@ export type Options = {
 export function helpText(rows: readonly { name: string; title: string }[]): string {
   return `npm run bench [-- OPTIONS]
   --only ROW[,ROW]   only these rows
-  --rounds N         rounds that count, after one that does not (8)
+  --rounds N         rounds that count (8)
   --seconds S        length of a round of one server (1)
+  --warm S           load on each server before the first round of a row, in seconds (10)
   --runtime R[,R]    runtimes of our workers: bun, node (both)
   --scale full       nginx, HAProxy and Caddy with 100,000 names too: 3 minutes of CPU and 4 GB each
   --sites N          names of the rows about many of them (100000; own-scale goes to ten times that)
@@ -45,6 +48,7 @@ export function readOptions(args: readonly string[], rowNames: readonly string[]
       only: { type: 'string' },
       rounds: { type: 'string', default: '8' },
       seconds: { type: 'string', default: '1' },
+      warm: { type: 'string', default: '10' },
       runtime: { type: 'string', default: 'bun,node' },
       scale: { type: 'string', default: 'default' },
       sites: { type: 'string', default: '100000' },
@@ -61,6 +65,7 @@ export function readOptions(args: readonly string[], rowNames: readonly string[]
     only,
     rounds: number('--rounds', values.rounds, 1, 1_000, Number.isInteger),
     seconds: number('--seconds', values.seconds, 0.2, 600),
+    warm: number('--warm', values.warm, 0, 600),
     runtimes: list('--runtime', values.runtime, ['bun', 'node']) as Runtime[],
     scale: scale as Options['scale'],
     sites: number('--sites', values.sites, 100, 1_000_000, Number.isInteger),

@@ -7,6 +7,7 @@ import type { RoundRow } from './rounds.ts'
 import { servingRows } from './rows/serving.ts'
 import { serverKinds, startStage } from './scenes.ts'
 
+const WARM_SECONDS = 10
 const SECONDS = 8
 const LINES = 45
 
@@ -26,7 +27,7 @@ export async function profileRow(name: string, options: Options): Promise<void> 
 
 async function profileOne(row: RoundRow, server: Server): Promise<void> {
   const data = join(benchFolder('perf'), 'perf.data')
-  await (await row.client(server, 2)).run()
+  await (await row.client(server, WARM_SECONDS)).run()
   const client = await row.client(server, SECONDS)
   const sampling = runPinned(
     CLIENT_CPU,

@@ -28,23 +28,33 @@ export type RoundResult = {
 /** More failures than this share of the operations make a round worthless. */
 const MOST_FAILURES = 0.01
 
+/** How rounds are made. */
+export type RoundOptions = {
+  readonly rounds: number
+  readonly seconds: number
+  /** Load before the first round, in seconds; 0: none. */
+  readonly warm: number
+}
+
 /**
- * Measures the servers in turn, round after round, so that what disturbs the machine disturbs all of them. A first
- * round warms up and is dropped. A round that fails is null and told in the notes.
+ * Measures the servers in turn, round after round, so that what disturbs the machine disturbs all of them. Before, each
+ * has the same load for a while: runtimes that compile while they run reach their speed after thousands of connections.
+ * A round that fails is null and told in the notes.
  */
 export async function runRounds(
   row: RoundRow,
   servers: readonly Server[],
-  { rounds, seconds }: { readonly rounds: number; readonly seconds: number },
+  { rounds, seconds, warm }: RoundOptions,
 ): Promise<RoundResult> {
   const series: Partial<Record<ServerName, (number | null)[]>> = {}
   const notes = new Set<string>()
   for (const [name, reason] of Object.entries(row.without ?? {})) notes.add(`${name}: ${reason}`)
-  for (let round = 0; round <= rounds; round += 1) {
-    for (const server of servers) {
-      if (row.without?.[server.name] !== undefined) continue
+  const able = servers.filter(({ name }) => row.without?.[name] === undefined)
+  if (warm > 0) for (const server of able) await oneRound(row, server, warm, notes)
+  for (let round = 0; round < rounds; round += 1) {
+    for (const server of able) {
       const value = await oneRound(row, server, seconds, notes)
-      if (round > 0) series[server.name] = [...(series[server.name] ?? []), value]
+      series[server.name] = [...(series[server.name] ?? []), value]
     }
   }
   return { series, notes: [...notes] }

@@ -29,6 +29,7 @@ function fastConnection(change: (content: Content) => Content) {
   const manifest = storeRelease(folder, { 'small.txt': 'small', 'large.bin': Buffer.alloc(2 * 1024 * 1024) })
   const { payload } = siteRecord('a', { manifest })
   const records = {
+    epoch: 1,
     get: (kind: string) => (kind === 'site' ? payload : { siteId: 'a', certificates: ['f'] }) as never,
     drop: () => undefined,
   }

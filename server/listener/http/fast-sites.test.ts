@@ -18,7 +18,7 @@ test('a path that is ready does not keep the release as a whole in memory', asyn
     content: createContent('/nowhere'),
     manifests: { peek: () => release, get: () => Promise.reject(new Error('it is in memory')) },
   }
-  const sites = createFastSites({ records: { get: () => null, drop: () => undefined }, store })
+  const sites = createFastSites({ records: { epoch: 1, get: () => null, drop: () => undefined }, store })
   const options = siteOptions({})
   const site: FastSite = { siteId: 's', record: {} as SiteRecord, options, manifest: 'm', files: new Map() }
   const fields = { acceptEncoding: undefined, ifNoneMatch: undefined, ifModifiedSince: undefined }

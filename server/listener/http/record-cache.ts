@@ -5,6 +5,8 @@ import { createLru } from './lru.ts'
 
 /** Records by key as `EdgeReader` gives them, hits and misses remembered until they are dropped. */
 export type RecordCache = {
+  /** Grows with each `drop`: what was made of records holds as long as it is the same. */
+  readonly epoch: number
   get<K extends RecordKind>(kind: K, key: string): Payloads[K] | null
   drop(keys: readonly { kind: RecordKind; key: string }[]): void
 }
@@ -23,7 +25,11 @@ export function recordWeight(payload: unknown): number {
  */
 export function createRecordCache(reader: Pick<EdgeReader, 'get'>, maxBytes = RECORD_CACHE_BYTES): RecordCache {
   const cached = createLru<{ payload: unknown }>(maxBytes)
+  let epoch = 1
   return {
+    get epoch() {
+      return epoch
+    },
     get<K extends RecordKind>(kind: K, key: string): Payloads[K] | null {
       if (kind === 'challenge') return reader.get(kind, key)
       const id = `${kind} ${key}`
@@ -34,6 +40,7 @@ export function createRecordCache(reader: Pick<EdgeReader, 'get'>, maxBytes = RE
       return payload
     },
     drop(keys) {
+      epoch += 1
       for (const { kind, key } of keys) cached.delete(`${kind} ${key}`)
     },
   }

@@ -11,7 +11,7 @@ import type { RecordCache } from './record-cache.ts'
 import type { RequestLog } from './request-log.ts'
 import { createSplicer, type Splicer } from './splice.ts'
 import type { SpliceOutcome } from './splice-passage.ts'
-import { createHeadReader, type StrictHead } from './strict-head.ts'
+import { createHeadReader, type HeadFields, type StrictHead } from './strict-head.ts'
 import { decodePath } from './target.ts'
 import type { Upstreams } from './upstream.ts'
 
@@ -37,6 +37,7 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
   })
   const reader = createHeadReader()
   const splicer = createSplicer(socket, connection, deps)
+  const route = createRouter(deps.records, connection)
   let isBusy = false
   let isOver = false
   /** What came while a request was under way: bounded, since the socket is paused when it is much. */
@@ -65,17 +66,17 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
   }
   const handle = (bytes: Buffer): void => {
     const head = reader.read(bytes, 0)
-    const route = head === null ? null : routeIn(deps.records, connection, head)
-    if (head === null || route === null) return void leave(bytes)
+    const to = head === null ? null : route(head)
+    if (head === null || to === null) return void leave(bytes)
     isBusy = true
     held.begin()
     waiting = head.end < bytes.length ? bytes.subarray(head.end) : null
-    const entry = entryOf(connection, head, route.siteId)
+    const entry = entryOf(connection, head, to.siteId)
     const done = (outcome: SpliceOutcome): void => {
       deps.log(entry(outcome))
       goOn(outcome.keeps)
     }
-    if (take(splicer, head, bytes, route, held, done)) return
+    if (take(splicer, head, bytes, to, held, done)) return
     isBusy = false
     waiting = null
     held.finish()
@@ -108,26 +109,43 @@ export function serveSpliced(socket: Socket, connection: Connection, deps: Splic
 
 type Route = { readonly siteId: string; readonly record: SiteRecord }
 
-/** As `routeOf`; null also where the records cannot be read, which the full way tells of. */
-function routeIn(records: RecordCache, connection: Connection, head: StrictHead): Route | null {
-  try {
-    return routeOf(records, connection, head)
-  } catch {
-    return null
+/**
+ * Finds the site that answers a request on this connection; null where only the full way knows what to answer, also
+ * when the records cannot be read. What the last fields led to holds until they or a record change.
+ */
+function createRouter(records: RecordCache, connection: Connection): (head: StrictHead) => Route | null {
+  let fields: HeadFields | null = null
+  let epoch = 0
+  let known: Route | null = null
+  return (head) => {
+    if (!isPlainPath(head.target)) return null
+    if (head.fields === fields && records.epoch === epoch) return known
+    fields = head.fields
+    epoch = records.epoch
+    known = routeOf(records, connection, head.fields.host)
+    return known
   }
 }
 
-/** The site that answers here; null where only the full way knows what to answer. */
-function routeOf(records: RecordCache, connection: Connection, { target, fields }: StrictHead): Route | null {
+/** Whether a path is the site's own, and not one that we answer ourselves. */
+function isPlainPath(target: string): boolean {
   const mark = target.indexOf('?')
   const path = mark < 0 ? target : target.slice(0, mark)
   const decoded = path.includes('%') ? decodePath(path) : path
-  if (decoded === null || isOurPath(decoded)) return null
-  const name = requestHost([fields.host], null)
-  const answer = name === null ? null : siteOfHost(records, connection, name)
-  if (answer === null || 'status' in answer) return null
-  const record = records.get('site', answer.siteId)
-  return record?.kind === 'proxy' && record.state === 'active' ? { siteId: answer.siteId, record } : null
+  return decoded !== null && !isOurPath(decoded)
+}
+
+function routeOf(records: RecordCache, connection: Connection, host: string): Route | null {
+  try {
+    const name = requestHost([host], null)
+    const answer = name === null ? null : siteOfHost(records, connection, name)
+    if (answer === null || 'status' in answer) return null
+    const record = records.get('site', answer.siteId)
+    return record?.kind === 'proxy' && record.state === 'active' ? { siteId: answer.siteId, record } : null
+  } catch {
+    // The full way tells of it.
+    return null
+  }
 }
 
 function take(
