@@ -70,6 +70,7 @@ import { createMemberService } from './control/tenants/members.ts'
 import { tenantRoutes } from './control/tenants/routes.ts'
 import { createTenantService } from './control/tenants/service.ts'
 import { ensureSystemTenant } from './control/tenants/system.ts'
+import { createLogTails } from './control/traffic/log-tails.ts'
 import { trafficRoutes } from './control/traffic/routes.ts'
 import { createTrafficService } from './control/traffic/service.ts'
 import { forgetReceipts, forgetTraffic } from './control/traffic/store.ts'
@@ -185,7 +186,7 @@ async function seed(base: Base): Promise<void> {
 async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
   const { settings, log, db, vault, hints, version, panelHostname } = base
   const shared = makeShared(base)
-  const { blobs, liveness, streams } = shared
+  const { blobs, liveness, streams, tails } = shared
   const loops = startLoops(base, shared)
   const link = await startLinkServer({
     db,
@@ -196,6 +197,7 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
     group: settings.linkGroup,
     openBlob: blobs.open,
     onAck: liveness.acked,
+    tails,
   })
   stops.push(
     () => link.close(),
@@ -228,6 +230,7 @@ function makeShared({ settings, log, db, hints }: Base) {
     blobs: createBlobStore(join(settings.dataDir, 'blobs')),
     liveness: createLiveness(db),
     streams: createEventStreams({ db, hints, log }),
+    tails: createLogTails({ db, log }),
   }
 }
 
@@ -252,7 +255,7 @@ function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop
 }
 
 function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): FastifyPluginAsyncTypebox[] {
-  const { reach, dialler, checker, blobs, liveness, streams } = shared
+  const { reach, dialler, checker, blobs, liveness, streams, tails } = shared
   const sessions = createSessionService(db, vault.derive('refresh'))
   const hostnameDeps = {
     db,
@@ -275,7 +278,7 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     eventRoutes(createEventHistory(db), streams),
     edgeRoutes(createEdgeService({ db })),
     siteRoutes(createSiteService({ db, reach })),
-    trafficRoutes(createTrafficService(db)),
+    trafficRoutes(createTrafficService(db), tails),
     releaseRoutes(createReleaseService({ db, blobs, compress: createCompressor() })),
     addressRoutes(createAddressService({ db, machine: thisMachine })),
     hostnameRoutes(createHostnameService(hostnameDeps)),

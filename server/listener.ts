@@ -3,6 +3,7 @@ import { askPredecessor, awaitSuccessor } from './listener/handover.ts'
 import { startLink } from './listener/link-client.ts'
 import { startReportLink } from './listener/observe/report-link.ts'
 import { startStatusServer } from './listener/observe/status-page.ts'
+import { startTailLink } from './listener/observe/tail-link.ts'
 import { type Prepared, prepareSupervisor, type Supervisor, startSupervisor } from './listener/supervisor.ts'
 import { withPredecessor } from './listener/with-predecessor.ts'
 import type { Bind } from './listener/worker-messages.ts'
@@ -127,6 +128,7 @@ function writerParts(settings: Settings, log: Logger, { edge }: Prepared, served
       const { pool, https, observation } = supervisor
       const socketPath = linkSocketPath(settings)
       const reports = startReportLink({ socketPath, identity: edge.identity, observation, log })
+      const tails = startTailLink({ socketPath, identity: edge.identity, tail: observation.tail, log })
       const link = startLink({
         httpsPort: https[0]?.port ?? 443,
         socketPath,
@@ -142,7 +144,7 @@ function writerParts(settings: Settings, log: Logger, { edge }: Prepared, served
       const pages = startStatusServer({ settings, supervisor: source, store, isConnected, version: ownVersion(), log })
       return {
         async close() {
-          const ends = await Promise.allSettled([pages.close(), link.close(), reports.close()])
+          const ends = await Promise.allSettled([pages.close(), link.close(), reports.close(), tails.close()])
           for (const one of ends) if (one.status === 'rejected') throw one.reason
         },
       }

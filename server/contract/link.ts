@@ -4,9 +4,9 @@ import { isTrafficRow, type TrafficRow } from './traffic.ts'
 
 /**
  * The link between control plane and edge: frames of `frames.ts` over a Unix socket. An edge opens
- * three connections: `records` for the feed, `blobs` for content, `reports` for what it has counted, so that neither
- * a large upload nor a day's counters delay a challenge. A control plane that does not know a channel refuses it;
- * the edge goes on without.
+ * four connections: `records` for the feed, `blobs` for content, `reports` for what it has counted, `tail` for the
+ * lines of logs that somebody follows, so that neither a large upload nor a day's counters delay a challenge. A
+ * control plane that does not know a channel refuses it; the edge goes on without.
  */
 
 /** Raised when a message changes meaning; both sides refuse another one. */
@@ -30,6 +30,12 @@ export const GREETING_MS = 5_000
 /** Largest blob that an edge takes. */
 export const MAX_BLOB_BYTES = 1024 * 1024 * 1024
 
+/** Most sites whose access logs are followed at one time. */
+export const MAX_FOLLOWED_SITES = 100
+
+/** Most lines of one message of the tail channel; an edge that has more tells how many it left out. */
+export const MAX_TAIL_LINES = 500
+
 /** A record at or below the acked revision that the edge does not serve (yet). */
 export type LinkException = {
   readonly kind: RecordKind
@@ -40,11 +46,13 @@ export type LinkException = {
   readonly reason: string | null
 }
 
+const channels = ['records', 'blobs', 'reports', 'tail'] as const
+
 /** First frame of an edge. */
 export type HelloMessage = {
   readonly type: 'hello'
   readonly protocol: number
-  readonly channel: 'records' | 'blobs' | 'reports'
+  readonly channel: (typeof channels)[number]
   readonly edgeId: string
   readonly name: string
   /** X25519, base64. */
@@ -110,6 +118,18 @@ export type TrafficMessage = {
 /** Report channel: the batch is part of the counters for good, now or since before. */
 export type TrafficAckMessage = { readonly type: 'traffic-ack'; readonly sequence: number }
 
+/** Tail channel, to the edge: the sites whose access logs are followed from now on; all of them, each time. */
+export type FollowMessage = { readonly type: 'follow'; readonly siteIds: readonly string[] }
+
+/** Tail channel, to the control plane: what was written into the access log of a site that is followed. */
+export type TailMessage = {
+  readonly type: 'lines'
+  readonly siteId: string
+  readonly lines: readonly string[]
+  /** Lines that were too many to be sent. */
+  readonly leftOut: number
+}
+
 /** What the control plane sends. */
 export type ControlMessage =
   | WelcomeMessage
@@ -118,8 +138,11 @@ export type ControlMessage =
   | RefusalMessage
   | BlobHeadMessage
   | TrafficAckMessage
+  | FollowMessage
 
 const MAX_TEXT = 1_000
+/** Of a line of an access log: more than a request's head can make. */
+const MAX_LINE = 256 * 1024
 
 /** Says why a first frame is no hello that can be answered, or null when it is. */
 export function helloProblem(message: unknown): string | null {
@@ -127,7 +150,7 @@ export function helloProblem(message: unknown): string | null {
   if (hello?.type !== 'hello') return 'the first frame is no hello'
   if (hello.protocol !== LINK_PROTOCOL)
     return `this control plane speaks protocol ${LINK_PROTOCOL}: run the same version on both sides`
-  if (hello.channel !== 'records' && hello.channel !== 'blobs' && hello.channel !== 'reports') return 'unknown channel'
+  if (!(channels as readonly unknown[]).includes(hello.channel)) return 'unknown channel'
   if (!isUuid(hello.edgeId)) return 'the edge has no id'
   if (!isText(hello.name) || !isText(hello.publicKey)) return 'the edge has no name or key'
   if (Buffer.from(hello.publicKey, 'base64').length !== 32) return 'the key of the edge is not 32 bytes'
@@ -152,6 +175,27 @@ export function trafficProblem(message: unknown): string | null {
   if (traffic?.type !== 'traffic') return 'not a batch of counters'
   if (!isUuid(traffic.spoolId) || !isCount(traffic.sequence)) return 'counters without spool or sequence'
   return Array.isArray(traffic.rows) && traffic.rows.every(isTrafficRow) ? null : 'counters that are none'
+}
+
+/** Says why a frame brings no lines of a log, or null when it does. */
+export function tailProblem(message: unknown): string | null {
+  const tail = fields(message)
+  if (tail?.type !== 'lines') return 'no lines of a log'
+  if (!isUuid(tail.siteId) || !isCount(tail.leftOut)) return 'lines without their site'
+  const isList = Array.isArray(tail.lines) && tail.lines.length <= MAX_TAIL_LINES
+  return isList && (tail.lines as unknown[]).every(isLine) ? null : 'lines that are none'
+}
+
+/** Says why a frame is no list of sites to follow, or null when it is one. */
+export function followProblem(message: unknown): string | null {
+  const follow = fields(message)
+  if (follow?.type !== 'follow' || !Array.isArray(follow.siteIds)) return 'no list of sites'
+  if (follow.siteIds.length > MAX_FOLLOWED_SITES) return 'too many sites to follow'
+  return follow.siteIds.every(isUuid) ? null : 'a site without an id'
+}
+
+function isLine(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= MAX_LINE && !value.includes('\n')
 }
 
 function isException(value: unknown): boolean {

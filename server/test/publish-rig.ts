@@ -11,6 +11,7 @@ import type { Loop } from '../control/jobs/loop.ts'
 import { startLinkServer } from '../control/publish/link-server.ts'
 import { createLiveness, type Liveness } from '../control/publish/liveness.ts'
 import { startSequencer } from '../control/publish/sequence.ts'
+import { createLogTails, type LogTails } from '../control/traffic/log-tails.ts'
 import { createVault, type Vault } from '../control/vault.ts'
 import { type EdgeStore, openEdgeStore } from '../listener/edge-store.ts'
 import { type Link, type LinkOptions, startLink } from '../listener/link-client.ts'
@@ -114,6 +115,7 @@ export type PublishRig = AsyncDisposable & {
   readonly socketPath: string
   /** Content by digest; what is not there is missing. */
   readonly blobs: Map<string, Buffer>
+  readonly tails: LogTails
 }
 
 /** The vault of every rig, so that a second one on the same database opens what the first sealed. */
@@ -128,6 +130,7 @@ export async function startPublishRig(
   const hints = openHints(url, silentLog)
   const liveness = createLiveness(db)
   const blobs = new Map<string, Buffer>()
+  const tails = createLogTails({ db, log: silentLog })
   const sequencer = startSequencer({ db, hints, log: silentLog })
   const server = await startLinkServer({
     db,
@@ -137,6 +140,7 @@ export async function startPublishRig(
     socketPath,
     group: null,
     onAck: liveness.acked,
+    tails,
     openBlob: async (digest) => {
       const content = blobs.get(digest)
       return content === undefined ? null : { bytes: content.length, stream: Readable.from([content]) }
@@ -150,6 +154,7 @@ export async function startPublishRig(
     liveness,
     socketPath,
     blobs,
+    tails,
     async [Symbol.asyncDispose]() {
       await server.close()
       await sequencer.stop()

@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createLog } from '../../process/log.ts'
 import { type ApiRig, createApiRig, type Kind, kinds, statusByKind } from '../../test/api.ts'
+import { blocksOf } from '../../test/event-stream.ts'
 import { recordEvent } from '../events/record.ts'
 import { type Hints, openHints } from '../jobs/hints.ts'
 import { createEventHistory } from './history.ts'
@@ -10,17 +11,6 @@ import { createEventStreams } from './stream.ts'
 import { createEventTail } from './tail.ts'
 
 type Told = { readonly id: string; readonly action: string; readonly tenantId: string | null }
-
-/** The blocks of an event stream; ends the request when the caller stops. */
-async function* blocksOf(response: Response): AsyncGenerator<string> {
-  if (response.body === null) throw new Error('the stream has no body')
-  let rest = ''
-  for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
-    const blocks = (rest + text).split('\n\n')
-    rest = blocks.pop() ?? ''
-    yield* blocks
-  }
-}
 
 describe('events', () => {
   let rig: ApiRig

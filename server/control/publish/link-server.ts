@@ -15,8 +15,9 @@ import { type OpenBlob, serveBlobs } from './blob-channel.ts'
 import { type RecordChannel, type RecordChannelDeps, recordChannel } from './record-channel.ts'
 import { serveReports } from './report-channel.ts'
 import { readFeed } from './store.ts'
+import { type LineTaker, serveTail } from './tail-channel.ts'
 
-/** Connections at one time: three for each edge of this machine, and those that are about to be refused. */
+/** Connections at one time: four for each edge of this machine, and those that are about to be refused. */
 const MAX_CONNECTIONS = 128
 
 /** The socket between the planes cannot be made. `message` says what to do. */
@@ -32,6 +33,7 @@ export type LinkServerOptions = RecordChannelDeps & {
   readonly group: string | null
   readonly hints: Hints
   readonly openBlob: OpenBlob
+  readonly tails: LineTaker
 }
 
 /** The running server. */
@@ -78,6 +80,7 @@ async function serve(options: LinkServerOptions, socket: FrameSocket, channels: 
     if (hello === null) return
     if (hello.channel === 'blobs') await serveBlobChannel(options, socket)
     else if (hello.channel === 'reports') await serveReportChannel(options, socket, hello)
+    else if (hello.channel === 'tail') await serveTailChannel(options, socket)
     else await serveRecordChannel(options, socket, hello, channels)
   } catch (error) {
     if (error instanceof ClosedError) return
@@ -104,18 +107,26 @@ async function refuse(socket: FrameSocket, detail: string): Promise<void> {
   await socket.send(refusal, GREETING_MS).catch(() => undefined)
 }
 
-async function serveBlobChannel({ db, openBlob }: LinkServerOptions, socket: FrameSocket): Promise<void> {
+/** On the channels beside the feed, which have no position of their own. */
+async function sendWelcome({ db }: LinkServerOptions, socket: FrameSocket): Promise<void> {
   const { feedId, revision } = await readFeed(db)
   const welcome = { type: 'welcome', protocol: LINK_PROTOCOL, feedId, mode: 'resume', head: revision }
   await socket.send(welcome, GREETING_MS)
-  await serveBlobs(openBlob, socket)
 }
 
-async function serveReportChannel({ db }: LinkServerOptions, socket: FrameSocket, hello: HelloMessage): Promise<void> {
-  const { feedId, revision } = await readFeed(db)
-  const welcome = { type: 'welcome', protocol: LINK_PROTOCOL, feedId, mode: 'resume', head: revision }
-  await socket.send(welcome, GREETING_MS)
-  await serveReports(db, hello.edgeId, socket)
+async function serveBlobChannel(options: LinkServerOptions, socket: FrameSocket): Promise<void> {
+  await sendWelcome(options, socket)
+  await serveBlobs(options.openBlob, socket)
+}
+
+async function serveReportChannel(options: LinkServerOptions, socket: FrameSocket, hello: HelloMessage): Promise<void> {
+  await sendWelcome(options, socket)
+  await serveReports(options.db, hello.edgeId, socket)
+}
+
+async function serveTailChannel(options: LinkServerOptions, socket: FrameSocket): Promise<void> {
+  await sendWelcome(options, socket)
+  await serveTail(options.tails, socket)
 }
 
 async function serveRecordChannel(

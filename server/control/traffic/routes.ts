@@ -1,13 +1,40 @@
+import type { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { IdParams } from '../schema.ts'
+import type { LogTails } from './log-tails.ts'
 import { Traffic, TrafficQuery } from './schema.ts'
 import type { TrafficService } from './service.ts'
 
 const tags = ['traffic']
 
-/** `/traffic` and `/sites/{id}/traffic`. */
-export function trafficRoutes(service: TrafficService): FastifyPluginAsyncTypebox {
+/** `/traffic`, `/sites/{id}/traffic` and `/sites/{id}/access-log`. The streams end before the server waits for them. */
+export function trafficRoutes(service: TrafficService, tails: LogTails): FastifyPluginAsyncTypebox {
   return async (app) => {
+    app.addHook('preClose', async () => tails.close())
+    app.get(
+      '/sites/:id/access-log',
+      {
+        schema: {
+          tags,
+          operationId: 'followAccessLog',
+          summary: 'Follow the access log of a site, as Server-Sent Events, from now on',
+          params: IdParams,
+          response: {
+            200: {
+              description: 'Each event is a line of the log; one of the kind `missed` has a number of lines left out',
+              content: { 'text/event-stream': { schema: Type.Unsafe<Readable>({ type: 'string' }) } },
+            },
+          },
+        },
+      },
+      async (request, reply) => {
+        const stream = await tails.open(request.actor, request.params.id, request.checkActor)
+        return reply
+          .headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
+          .send(stream)
+      },
+    )
     app.get(
       '/sites/:id/traffic',
       {

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { HOUR_MS, OTHER_SITE, type TrafficField, type TrafficRow, trafficFields } from '../../contract/traffic.ts'
 import { type ApiRig, createApiRig, statusByKind } from '../../test/api.ts'
-import { seedSite } from '../../test/publish-rig.ts'
+import { seedSite, silentLog } from '../../test/publish-rig.ts'
+import { createLogTails } from './log-tails.ts'
 import { trafficRoutes } from './routes.ts'
 import { createTrafficService } from './service.ts'
 import { addTraffic, forgetReceipts, forgetTraffic } from './store.ts'
@@ -20,7 +21,9 @@ describe('traffic', () => {
   let site: string
   let other: string
   beforeAll(async () => {
-    rig = await createApiRig({ routes: ({ db }) => [trafficRoutes(createTrafficService(db))] })
+    rig = await createApiRig({
+      routes: ({ db }) => [trafficRoutes(createTrafficService(db), createLogTails({ db, log: silentLog }))],
+    })
     site = await seedSite(rig.db, rig.tenantId)
     other = await seedSite(rig.db, rig.otherTenantId)
     const edgeId = randomUUID()

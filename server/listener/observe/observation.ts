@@ -6,6 +6,7 @@ import type { EdgeReader } from '../edge-store.ts'
 import { createIntake } from './intake.ts'
 import { createLogArchive } from './log-archive.ts'
 import { createLogFiles } from './log-files.ts'
+import { createLogTail, type LogTail } from './log-tail.ts'
 import { openSpool, type Spool } from './spool.ts'
 import { mergedRows } from './tally.ts'
 
@@ -18,6 +19,8 @@ export type Observation = {
   intake(): (chunk: Buffer) => void
   /** Counters that wait for the control plane. */
   readonly spool: Spool
+  /** The lines of logs that somebody follows. */
+  readonly tail: LogTail
   /** Called after counters were put into the spool. */
   onSpooled(listener: () => void): void
   /** Since the start: the sums of all counters in the order of `trafficFields`, and lines that were dropped. */
@@ -38,6 +41,7 @@ export function startObservation(deps: {
   const archive = createLogArchive({ root, setting, log })
   const files = createLogFiles({ folder: root, setting, archive, log })
   const spool = openSpool(join(dataDir, 'traffic'), log)
+  const tail = createLogTail()
   const sums = new Array<number>(trafficFields.length).fill(0)
   let spoolListener: () => void = () => undefined
   let counted: TrafficRow[] = []
@@ -62,7 +66,10 @@ export function startObservation(deps: {
   return {
     intake: () =>
       createIntake({
-        line: files.append,
+        line(tenantId, siteId, line) {
+          files.append(tenantId, siteId, line)
+          tail.offer(siteId, line)
+        },
         traffic(rows) {
           for (const { counts } of rows) addCounts(sums, counts)
           counted.push(...rows)
@@ -72,6 +79,7 @@ export function startObservation(deps: {
         },
       }),
     spool,
+    tail,
     onSpooled(listener) {
       spoolListener = listener
     },

@@ -1,13 +1,10 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { ClosedError } from '../../contract/frame-socket.ts'
 import type { ControlMessage } from '../../contract/link.ts'
 import type { Logger } from '../../process/log.ts'
 import { type ChannelOptions, openChannel } from '../link-channel.ts'
+import { keepSessions } from '../link-sessions.ts'
 import type { Observation } from './observation.ts'
 
-const MIN_BACKOFF_MS = 200
-/** A control plane of an older version refuses this channel: it is asked again so often. */
-const MAX_BACKOFF_MS = 10_000
 const SEND_LIMIT_MS = 30_000
 /** Longest wait for a batch to be in the database. */
 const ACK_LIMIT_MS = 60_000
@@ -51,16 +48,9 @@ export function startReportLink(
     new Promise((resolve) => {
       wake = resolve
     })
-  const run = async (): Promise<void> => {
-    let backoffMs = MIN_BACKOFF_MS
-    while (!closing.signal.aborted) {
-      const since = performance.now()
-      await session().catch((err) => log.debug({ err }, 'counters cannot be sent; they are kept'))
-      backoffMs = performance.now() - since > MAX_BACKOFF_MS ? MIN_BACKOFF_MS : Math.min(backoffMs * 2, MAX_BACKOFF_MS)
-      await pause(backoffMs * (0.5 + Math.random() / 2), undefined, { signal: closing.signal }).catch(() => undefined)
-    }
-  }
-  const running = run()
+  const running = keepSessions(session, closing.signal, (err) =>
+    log.debug({ err }, 'counters cannot be sent; they are kept'),
+  )
   return {
     async close() {
       closing.abort()
