@@ -54,10 +54,10 @@ export const SMALL_PIECE_BYTES = 64 * 1024
 /** Bodies up to this are sent with their head in one write. */
 export const MAX_WHOLE_BODY_BYTES = 64 * 1024
 /** Answers that are ready to be sent, heads included. */
-export const FAST_CACHE_BYTES = 64 * 1024 * 1024
+export const FAST_CACHE_BYTES = 48 * 1024 * 1024
 export const MANIFEST_CACHE_BYTES = 64 * 1024 * 1024
-/** Records, as long as they are as JSON. */
-export const RECORD_CACHE_BYTES = 32 * 1024 * 1024
+/** Records, as long as they are as JSON, and the same again for what is made of them. */
+export const RECORD_CACHE_BYTES = 16 * 1024 * 1024
 
 /** Passwords of basic authentication: hashes computed at once, waiting tries, remembered successes. */
 export const PASSWORD_JOBS = 2
