@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { arch, cpus, release, totalmem } from 'node:os'
-import { type Runtime, workerLaunch } from '../server/listener/worker-command.ts'
+import { type Runtime, runtimeBinary } from '../server/listener/worker-command.ts'
 import { ownVersion } from '../server/process/version.ts'
 import { caddy } from './peers/caddy.ts'
 import { haproxy } from './peers/haproxy.ts'
@@ -21,8 +21,8 @@ export type Facts = {
 
 /** Version of a runtime of our workers. */
 export function runtimeVersion(runtime: Runtime): string {
-  const launch = workerLaunch(runtime, null)
-  return launch === null ? 'not installed' : versionOf(launch.command, ['--version'], /v?([\d.]+)/)
+  const binary = runtimeBinary(runtime)
+  return binary === null ? 'not installed' : versionOf(binary, ['--version'], /v?([\d.]+)/)
 }
 
 /** Asks this machine. */

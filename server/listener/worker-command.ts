@@ -42,12 +42,17 @@ const FOLDER = '/'
 
 /** The command line of a worker, or null when that runtime is not installed. */
 export function workerLaunch(runtime: Runtime, account: WorkerAccount | null): WorkerLaunch | null {
-  const binary = runtime === 'bun' ? bunBinary() : process.execPath
+  const binary = runtimeBinary(runtime)
   if (binary === null) return null
   const program = [binary, ...(runtime === 'bun' ? BUN_FLAGS : NODE_FLAGS), WORKER_FILE]
   const args = ['-c', LIMITS, ...(account === null ? [] : asAccount(account)), ...program]
   const env = runtime === 'bun' ? { ...ENVIRONMENT, ...BUN_ENVIRONMENT } : ENVIRONMENT
   return { runtime, command: 'sh', args, env, cwd: FOLDER }
+}
+
+/** The program of a runtime, or null when it is not installed. */
+export function runtimeBinary(runtime: Runtime): string | null {
+  return runtime === 'bun' ? bunBinary() : process.execPath
 }
 
 /** As another account, with the right to bind low ports and no other, nor a way to get one by a set-uid program. */

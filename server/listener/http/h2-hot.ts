@@ -2,7 +2,7 @@ import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type Ser
 import type { Deadlines } from '../deadlines.ts'
 import type { Connection } from './connection.ts'
 import { type Fields, isSendable } from './exchange.ts'
-import type { FastAsked, FastSites, ReadyAnswer } from './fast-sites.ts'
+import type { FastAsked, FastSite, FastSites, ReadyAnswer } from './fast-sites.ts'
 import { grouped, type HotStream } from './h2.ts'
 import { MAX_HEADER_FIELDS, STALL_BYTES_PER_MS, STALL_MS } from './limits.ts'
 import type { RequestLog } from './request-log.ts'
@@ -12,9 +12,10 @@ const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR } = constants
 
 /** Answers streams whose answer lies ready in memory: one head, one piece of body, no exchange. */
 export function createHotStreams(deps: { sites: FastSites; deadlines: Deadlines; log: RequestLog }): HotStream {
+  const siteOf = createSiteMemory(deps.sites)
   return (stream, headers, flags, rawHeaders, held) => {
     if ((flags & NGHTTP2_FLAG_END_STREAM) === 0 || rawHeaders.length > MAX_HEADER_FIELDS * 2) return false
-    const found = stream.destroyed || stream.closed ? null : findReady(deps.sites, held.connection, headers)
+    const found = stream.destroyed || stream.closed ? null : findReady(deps.sites, siteOf, held.connection, headers)
     if (found === null) return false
     const { asked, siteId, ready } = found
     const startedAtMs = performance.now()
@@ -39,9 +40,28 @@ type Found = {
   readonly known: OutgoingHttpHeaders
 }
 
-function findReady(sites: FastSites, connection: Connection, headers: IncomingHttpHeaders): Found | null {
+/** `FastSites.siteOf`, whose last answer for a connection holds until its host or a record changes. */
+function createSiteMemory(sites: FastSites): FastSites['siteOf'] {
+  const last = new WeakMap<Connection, { host: string; epoch: number; site: FastSite | null }>()
+  return (connection, host) => {
+    const known = last.get(connection)
+    if (known !== undefined && known.host === host && known.epoch === sites.epoch) return known.site
+    // Before: what a change brings meanwhile is asked for again.
+    const { epoch } = sites
+    const site = sites.siteOf(connection, host)
+    last.set(connection, { host, epoch, site })
+    return site
+  }
+}
+
+function findReady(
+  sites: FastSites,
+  siteOf: FastSites['siteOf'],
+  connection: Connection,
+  headers: IncomingHttpHeaders,
+): Found | null {
   const asked = askedOf(headers)
-  const site = asked === null ? null : sites.siteOf(connection, asked.host)
+  const site = asked === null ? null : siteOf(connection, asked.host)
   if (asked === null || site === null) return null
   const ready = sites.ready(site, asked)
   const known = ready === null ? null : headersFor(ready.fields)

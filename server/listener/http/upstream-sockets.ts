@@ -112,7 +112,8 @@ export function createUpstreamSockets(
       }
     },
     get hasRoom() {
-      return openCount < MAX_UPSTREAM_SOCKETS && hasDescriptors('upstream')
+      // One that waits needs no descriptor; where it belongs to another upstream, one more is opened than was asked for.
+      return openCount < MAX_UPSTREAM_SOCKETS && (idleCount > 0 || hasDescriptors('upstream'))
     },
     open(key, address, done) {
       let current: Socket | null = null
