@@ -15,6 +15,13 @@ const ASK_AGAIN = 3_000
 /** What a connection may take, its share of garbage included: measured are 15 KiB with Bun and 50 with Node. */
 const MOST_BYTES_EACH = 80 * 1_024
 
+/** More than one site and one tenant may have by default. */
+const limits = {
+  kind: 'setting',
+  key: 'listenerLimits',
+  payload: { value: { siteConnections: 2 * CONNECTIONS, tenantConnections: 2 * CONNECTIONS } },
+} as const
+
 /** Fifteen thousand visitors who have asked once and stay: each is served again, a new one too, and then all is as before. */
 test.each(runtimes)(`${CONNECTIONS} idle connections of one worker on %s`, { timeout: 600_000 }, async (runtime) => {
   const authority = await createTestAuthority()
@@ -24,6 +31,7 @@ test.each(runtimes)(`${CONNECTIONS} idle connections of one worker on %s`, { tim
     records: (parts) => [
       parts.certificate(shop),
       nameRecord('shop.example', 'shop', shop),
+      limits,
       siteRecord('shop', { manifest: parts.release({ 'index.html': 'hello' }) }),
     ],
   })
