@@ -36,6 +36,9 @@ export const MAX_FOLLOWED_SITES = 100
 /** Most lines of one message of the tail channel; an edge that has more tells how many it left out. */
 export const MAX_TAIL_LINES = 500
 
+/** Most characters of all its lines together: well below the largest frame, whatever visitors send. */
+export const MAX_TAIL_CHARS = 256 * 1024
+
 /** A record at or below the acked revision that the edge does not serve (yet). */
 export type LinkException = {
   readonly kind: RecordKind
@@ -141,8 +144,6 @@ export type ControlMessage =
   | FollowMessage
 
 const MAX_TEXT = 1_000
-/** Of a line of an access log: more than a request's head can make. */
-const MAX_LINE = 256 * 1024
 
 /** Says why a first frame is no hello that can be answered, or null when it is. */
 export function helloProblem(message: unknown): string | null {
@@ -195,7 +196,7 @@ export function followProblem(message: unknown): string | null {
 }
 
 function isLine(value: unknown): boolean {
-  return typeof value === 'string' && value.length <= MAX_LINE && !value.includes('\n')
+  return typeof value === 'string' && value.length <= MAX_TAIL_CHARS && !/[\r\n]/.test(value)
 }
 
 function isException(value: unknown): boolean {

@@ -30,13 +30,13 @@ export type DoorRecords = Pick<EdgeReader, 'get'> & {
 /** Makes it. Certificates, challenges and ticket keys are read each time: contexts keep what comes of them. */
 export function createDoorRecords(reader: Pick<EdgeReader, 'get' | 'namesAfter'>): DoorRecords {
   const filter = createNameFilter(reader)
-  const names = memory<NameRecord>((key) => (filter.mayHave(key) ? reader.get('name', key) : null))
+  const names = memory<NameRecord>((key) => reader.get('name', key))
   const addresses = memory<AddressRecord>((key) => reader.get('address', key))
   const sites = createRecent<SiteAdmission>(HITS)
   let limits: ListenerLimits | null = null
   return {
     get<K extends RecordKind>(kind: K, key: string): Payloads[K] | null {
-      if (kind === 'name') return names.get(key) as Payloads[K] | null
+      if (kind === 'name') return (filter.mayHave(key) ? names.get(key) : null) as Payloads[K] | null
       if (kind === 'address') return addresses.get(key) as Payloads[K] | null
       return reader.get(kind, key)
     },

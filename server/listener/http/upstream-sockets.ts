@@ -112,8 +112,7 @@ export function createUpstreamSockets(
       }
     },
     get hasRoom() {
-      // One that waits needs no descriptor; where it belongs to another upstream, one more is opened than was asked for.
-      return openCount < MAX_UPSTREAM_SOCKETS && (idleCount > 0 || hasDescriptors('upstream'))
+      return openCount < MAX_UPSTREAM_SOCKETS && hasDescriptors('upstream')
     },
     open(key, address, done) {
       let current: Socket | null = null

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { MAX_TAIL_LINES } from '../../contract/link.ts'
+import { MAX_TAIL_CHARS, MAX_TAIL_LINES } from '../../contract/link.ts'
 import { createLogTail } from './log-tail.ts'
 
 test('lines of sites that are followed are told once, in order, and no others', () => {
@@ -19,6 +19,18 @@ test('what waits is kept for a site that goes on being followed, and forgotten f
   tail.offer('b', 'two')
   tail.follow(['b'])
   expect(tail.take()).toEqual([{ siteId: 'b', lines: ['two'], leftOut: 0 }])
+})
+
+test('long lines are few: a message stays below the largest frame', () => {
+  const tail = createLogTail()
+  tail.follow(['a'])
+  for (let at = 0; at < 500; at += 1) tail.offer('a', 'x'.repeat(20_000))
+  const [first] = tail.take()
+  const chars = first?.lines.join('').length ?? 0
+  expect(chars).toBeLessThanOrEqual(MAX_TAIL_CHARS)
+  expect([chars > 0, (first?.lines.length ?? 0) + (first?.leftOut ?? 0)]).toEqual([true, 500])
+  tail.offer('a', 'y'.repeat(MAX_TAIL_CHARS + 1))
+  expect(tail.take()).toEqual([{ siteId: 'a', lines: [], leftOut: 1 }])
 })
 
 test('what is too much is counted', () => {
