@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import { type Static, type TSchema, Type } from 'typebox'
 import { AppError } from './errors.ts'
 
@@ -77,3 +78,15 @@ export function paged<Row extends { id: string }, T>(rows: Row[], page: Page, vi
   const nextCursor = rows.length > limit && last !== undefined ? Buffer.from(last.id).toString('base64url') : null
   return { items: shown.map(view), nextCursor }
 }
+
+/** A response of Server-Sent Events (HTML Living Standard 9.2), for a route's schema. */
+export function EventStream(description: string) {
+  return { description, content: { 'text/event-stream': { schema: Type.Unsafe<Readable>({ type: 'string' }) } } }
+}
+
+/** Header fields of such a response: nobody on the way may keep it or hold it back. */
+export const eventStreamFields = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-store',
+  'x-accel-buffering': 'no',
+} as const

@@ -1,7 +1,6 @@
-import type { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
 import { EventList, HistoryQuery, StreamQuery } from '../events/schema.ts'
+import { EventStream, eventStreamFields } from '../schema.ts'
 import type { EventHistory } from './history.ts'
 import type { EventStreams } from './stream.ts'
 
@@ -20,10 +19,7 @@ export function eventRoutes(history: EventHistory, streams: EventStreams): Fasti
           operationId: 'streamEvents',
           querystring: StreamQuery,
           response: {
-            200: {
-              description: 'Each event is an `id` and a `data` line; `data` is an item of GET /events/history',
-              content: { 'text/event-stream': { schema: Type.Unsafe<Readable>({ type: 'string' }) } },
-            },
+            200: EventStream('Each event is an `id` and a `data` line; `data` is an item of GET /events/history'),
           },
         },
       },
@@ -32,9 +28,7 @@ export function eventRoutes(history: EventHistory, streams: EventStreams): Fasti
         const after = typeof lastId === 'string' && /^\d{1,18}$/.test(lastId) ? lastId : request.query.after
         const query = after === undefined ? request.query : { ...request.query, after }
         const stream = await streams.open(request.actor, query, request.checkActor)
-        return reply
-          .headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
-          .send(stream)
+        return reply.headers(eventStreamFields).send(stream)
       },
     )
     app.get(

@@ -1,7 +1,5 @@
-import type { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
-import { IdParams } from '../schema.ts'
+import { EventStream, eventStreamFields, IdParams } from '../schema.ts'
 import type { LogTails } from './log-tails.ts'
 import { Traffic, TrafficQuery } from './schema.ts'
 import type { TrafficService } from './service.ts'
@@ -21,18 +19,15 @@ export function trafficRoutes(service: TrafficService, tails: LogTails): Fastify
           summary: 'Follow the access log of a site, as Server-Sent Events, from now on',
           params: IdParams,
           response: {
-            200: {
-              description: 'Each event is a line of the log; one of the kind `missed` has a number of lines left out',
-              content: { 'text/event-stream': { schema: Type.Unsafe<Readable>({ type: 'string' }) } },
-            },
+            200: EventStream(
+              'Each event is a line of the log; one of the kind `missed` has a number of lines left out',
+            ),
           },
         },
       },
       async (request, reply) => {
         const stream = await tails.open(request.actor, request.params.id, request.checkActor)
-        return reply
-          .headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
-          .send(stream)
+        return reply.headers(eventStreamFields).send(stream)
       },
     )
     app.get(
