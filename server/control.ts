@@ -22,7 +22,9 @@ import { tokenRoutes } from './control/auth/tokens/routes.ts'
 import { createTokenService } from './control/auth/tokens/service.ts'
 import { issuerRoutes } from './control/certificates/issuer-routes.ts'
 import { createIssuerService } from './control/certificates/issuer-service.ts'
+import { forgetBuckets } from './control/certificates/ledger-store.ts'
 import { startCertificateManager } from './control/certificates/manager.ts'
+import type { DnsProofs } from './control/certificates/order-run.ts'
 import { forgetCertificates, forgetOrders, forgetVersions } from './control/certificates/retention-store.ts'
 import { certificateRoutes } from './control/certificates/routes.ts'
 import { seedIssuer } from './control/certificates/seed.ts'
@@ -109,12 +111,19 @@ type Step = () => Promise<unknown> | unknown
 const root = fileURLToPath(new URL('..', import.meta.url))
 const hooks = { retireCertificate, retryCertificate: retryNow }
 
+const noDns: DnsProofs = {
+  covers: () => Promise.resolve(false),
+  present: () => Promise.reject(new Error('no DNS provider is set')),
+  hasPersistRecord: () => Promise.resolve(false),
+}
+
 /** How long rows are kept that nothing works with any more; the lengths are in docs/adr/0010. */
 const retentions: readonly Retention[] = [
   { what: 'sessions that have ended', keepDays: 30, forget: forgetSessions },
   { what: 'orders that have ended', keepDays: 90, forget: forgetOrders },
   { what: 'expired certificate versions', keepDays: 90, forget: forgetVersions },
   { what: 'certificates that nothing uses', keepDays: 400, forget: forgetCertificates },
+  { what: 'what was spent of limits', keepDays: 30, forget: forgetBuckets },
   { what: 'events', keepDays: 400, forget: forgetEvents },
   { what: 'counters of requests', keepDays: 400, forget: forgetTraffic },
   { what: 'receipts of counters', keepDays: 400, forget: forgetReceipts },
@@ -249,6 +258,9 @@ function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop
       version,
       awaitAcked: liveness.awaitAcked,
       recheckBeforeOrder: checker.recheckBeforeOrder,
+      preflight: () => Promise.resolve(null),
+      whereabouts: () => Promise.resolve('unknown'),
+      dns: noDns,
       holder: replicaId(settings.dataDir),
     }),
   ]
@@ -283,7 +295,7 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     addressRoutes(createAddressService({ db, machine: thisMachine })),
     hostnameRoutes(createHostnameService(hostnameDeps)),
     domainRoutes(createDomainService(hostnameDeps)),
-    certificateRoutes(createCertificateService({ db, vault })),
+    certificateRoutes(createCertificateService({ db, vault, dns: noDns })),
     issuerRoutes(createIssuerService({ db, vault, version })),
   ]
 }

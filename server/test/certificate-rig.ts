@@ -104,6 +104,13 @@ export async function useLocalCa(db: Db): Promise<void> {
   await seedIssuer(db, testVault(), { acmeDirectory: null, acmeTermsAgreed: false, ...none }, quietLog(), 'test')
 }
 
+/** No provider and no lasting record. */
+export const noDns: ManagerDeps['dns'] = {
+  covers: () => Promise.resolve(false),
+  present: () => Promise.reject(new Error('there is no DNS provider')),
+  hasPersistRecord: () => Promise.resolve(false),
+}
+
 /** A manager with its own hints, stopped by `await using`. */
 export type RunningManager = AsyncDisposable & CertificateManager
 
@@ -119,6 +126,9 @@ export function startManager(database: { db: Db; url: string }, deps: Partial<Ma
     version: 'test',
     awaitAcked: () => Promise.resolve(true),
     recheckBeforeOrder: () => Promise.resolve(true),
+    preflight: () => Promise.resolve(null),
+    whereabouts: () => Promise.resolve('here'),
+    dns: noDns,
     ...deps,
   })
   return {

@@ -80,7 +80,7 @@ const questions: Record<string, (tx: Tx) => Promise<unknown>> = {
   'when a slow check is due next': (tx) => nextDue(tx, 'slow'),
   'which quick checks are due': (tx) => takeDueHostnames(tx, 'quick', 12, now),
   'which slow checks are due': (tx) => takeDueHostnames(tx, 'slow', 4, now),
-  'which certificate is due, when all are': (tx) => claimDue(tx, randomUUID(), 1),
+  'which certificate is due, when all are': (tx) => claimDue(tx, randomUUID(), { all: 1, failing: 1 }),
   'when a certificate is due next': msUntilDue,
   'which hostnames have no certificate': (tx) => adoptHostnames(tx, 100),
   'which paused certificates may go on': wakeReproven,

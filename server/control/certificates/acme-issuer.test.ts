@@ -14,8 +14,9 @@ import { createTestAuthority } from '../../test/certificates.ts'
 import { createTestDatabase } from '../../test/database.ts'
 import { type Pebble, startPebble } from '../../test/pebble.ts'
 import { freePorts } from '../../test/ports.ts'
-import { createAcmeIssuer, readDirectoryMeta } from './acme-issuer.ts'
+import { createAcmeIssuer } from './acme-issuer.ts'
 import { parseRetryAfter } from './acme-problem.ts'
+import { readDirectoryMeta } from './acme-session.ts'
 import type { IssuerProblem } from './issuer.ts'
 import { generateKeyPem } from './keys.ts'
 
@@ -107,7 +108,7 @@ test('our name is told to the CA, and thirty requests at once need no more nonce
   const issuer = createAcmeIssuer({
     ...pebbleDirectory(front),
     id: 'nonces',
-    profile: null,
+    preferredChain: null,
     email: 'admin@example.test',
     termsAgreed: true,
     eab: null,
@@ -116,9 +117,9 @@ test('our name is told to the CA, and thirty requests at once need no more nonce
     saveAccountUrl: () => Promise.resolve(),
   })
   try {
-    await Promise.all(Array.from({ length: 30 }, (_, index) => issuer.placeOrder([`n${index}.acme.test`])))
+    await Promise.all(Array.from({ length: 30 }, (_, index) => issuer.placeOrder(orderOf(`n${index}.acme.test`))))
     const before = nonceRequests
-    for (let index = 0; index < 10; index += 1) await issuer.placeOrder([`m${index}.acme.test`])
+    for (let index = 0; index < 10; index += 1) await issuer.placeOrder(orderOf(`m${index}.acme.test`))
     expect(nonceRequests).toBe(before)
     expect([...agents]).toEqual(['Nameplate/1.2.3'])
     expect(pebble.orderCount()).toBe(40)
@@ -139,6 +140,10 @@ test.each([
 ])('Retry-After %j is %j ms', (header, expected) => {
   expect(parseRetryAfter(header, new Date('2026-11-23T12:00:00Z'))).toBe(expected)
 })
+
+function orderOf(name: string) {
+  return { names: [name], profile: null, replaces: null }
+}
 
 function pebbleDirectory({ directoryUrl, caPem }: { directoryUrl: string; caPem: string }) {
   return { directoryUrl, trustRootPem: caPem, version: 'test' }

@@ -1,231 +1,119 @@
-import { type Authorization, Client, type Order } from 'acme-client'
-import { BAD_NONCE, parseRetryAfter, readProblem } from './acme-problem.ts'
-import { type AcmeAnswer, type AcmeTransport, createAcmeTransport } from './acme-transport.ts'
-import { type Issuer, IssuerProblem, ownProblems, type RemoteAuthorization, type RemoteOrder } from './issuer.ts'
+import { isIP } from 'node:net'
+import type { Client, Order } from 'acme-client'
+import { malformed, toRemoteAuthorization, toRemoteOrder } from './acme-answers.ts'
+import { parseRetryAfter } from './acme-problem.ts'
+import { type AcmeIssuerOptions, type AcmeSession, createAcmeSession } from './acme-session.ts'
+import { certificateIdentifier, parseRenewalInfo } from './ari.ts'
+import { findOrder } from './find-order.ts'
+import {
+  type Issuer,
+  IssuerProblem,
+  type OrderRequest,
+  ownProblems,
+  type PlacedOrder,
+  type RemoteOrder,
+  type RenewalInfo,
+} from './issuer.ts'
 
-/** Nonces kept for later requests; old ones are dropped, the CA refuses them anyway. */
-const MAX_NONCES = 32
-/** A challenge's token (RFC 8555 section 8.1): base64url, it becomes part of a path and a key. */
-const TOKEN = /^[A-Za-z0-9_-]{16,200}$/
+/** With a clock that is further off, proofs and dates cannot be judged: nothing is ordered. */
+const MAX_SKEW_MS = 5 * 60_000
 
-/** The account at the CA, as the caller keeps it. */
-export type AcmeAccount = {
-  readonly id: string
-  readonly keyPem: string
-  /** Null until the CA has answered newAccount. */
-  readonly url: string | null
-}
-
-/** One ACME directory. */
-export type AcmeIssuerOptions = {
-  readonly id: string
-  readonly directoryUrl: string
-  readonly trustRootPem: string | null
-  readonly profile: string | null
-  readonly email: string | null
-  readonly termsAgreed: boolean
-  readonly eab: { readonly kid: string; readonly hmacKey: string } | null
-  /** Nameplate's version, for the User-Agent. */
-  readonly version: string
-  /** The account row: made before the CA is asked, so that asking again finds the same account by its key. */
-  readonly loadAccount: () => Promise<AcmeAccount>
-  readonly saveAccountUrl: (accountId: string, url: string) => Promise<void>
-}
-
-/** What the directory says of itself (RFC 8555 section 7.1.1). */
-export type DirectoryMeta = {
-  readonly termsOfService: string | null
-  readonly externalAccountRequired: boolean
-  readonly profiles: readonly string[] | null
-}
-
-/** The part of acme-client's HTTP layer that is replaced in each client: its own shares axios, retries and no limits. */
-type ClientHttp = {
-  request(url: string, method: string, options?: { data?: unknown }): Promise<AcmeAnswer>
-  getNonce(): Promise<string>
-  getResourceUrl(resource: string): Promise<string>
-}
-
-type Session = { readonly client: Client; readonly accountId: string }
-
-/** An issuer that speaks ACME (RFC 8555) with http-01 challenges. Opens no connection yet. */
+/** An issuer that speaks ACME (RFC 8555). Opens no connection yet. */
 export function createAcmeIssuer(options: AcmeIssuerOptions): Issuer {
-  const transport = createAcmeTransport(options)
-  const waits = new WeakMap<object, number>()
-  let session: Promise<Session> | null = null
-
-  /** One registration at a time; a failed one is tried anew by the next call. */
-  const connect = (): Promise<Session> => {
-    session ??= openSession(options, transport, waits).catch((error: unknown) => {
-      session = null
-      throw error
-    })
-    return session
-  }
-  const call = async <T>(work: (client: Client) => Promise<T>): Promise<T> => {
-    const { client } = await connect()
-    return work(client).catch((error: unknown) => Promise.reject(asProblem(error)))
-  }
-  const remote = (order: Order): RemoteOrder => toRemoteOrder(order, waits.get(order) ?? null)
-
+  const session = createAcmeSession(options)
+  const remote = (order: Order): RemoteOrder => toRemoteOrder(order, session.retryAfterMs(order))
   return {
     id: options.id,
     kind: 'acme',
-    ensureAccount: async () => (await connect()).accountId,
-    placeOrder: (names) =>
-      call(async (client) => {
-        const identifiers = names.map((value) => ({ type: 'dns', value }))
-        const request = { identifiers, ...(options.profile === null ? {} : { profile: options.profile }) }
-        return remote(await client.createOrder(request))
-      }),
-    readOrder: (url) => call(async (client) => remote(await client.getOrder({ url } as Order))),
-    readAuthorization: (url) =>
-      call(async (client) => {
+    ensureAccount: () => session.account(),
+    placeOrder: (request) => place(session, request),
+    findOrder: (names, known) => findOrder(session, names, known),
+    readOrder: (url) => session.call(async (client) => remote(await client.getOrder({ url } as Order))),
+    async readAuthorization(url) {
+      const thumbprint = await session.thumbprint()
+      return session.call(async (client) => {
         const [authorization] = await client.getAuthorizations({ authorizations: [url] } as Order)
         if (authorization === undefined) throw malformed('an authorization without an answer')
-        return toRemoteAuthorization(client, authorization)
+        return toRemoteAuthorization(authorization, thumbprint)
+      })
+    },
+    submitChallenge: ({ url }) =>
+      session.call(async (client) => {
+        await client.completeChallenge({ type: 'http-01', status: 'pending', url, token: '' })
       }),
-    submitChallenge: ({ url, token }) =>
-      call(async (client) => void (await client.completeChallenge({ type: 'http-01', status: 'pending', url, token }))),
     finalizeOrder: ({ url, finalizeUrl }, csrPem) =>
-      call(async (client) => remote(await client.finalizeOrder({ url, finalize: finalizeUrl } as Order, csrPem))),
+      session.call(async (client) =>
+        remote(await client.finalizeOrder({ url, finalize: finalizeUrl } as Order, csrPem)),
+      ),
     downloadCertificate: (certificateUrl) =>
-      call((client) => client.getCertificate({ status: 'valid', certificate: certificateUrl } as Order)),
-    close: () => transport.close(),
+      session.call((client) =>
+        client.getCertificate(
+          { status: 'valid', certificate: certificateUrl } as Order,
+          options.preferredChain ?? undefined,
+        ),
+      ),
+    renewalInfo: (chainPem) => renewalInfo(session, chainPem),
+    close: () => session.transport.close(),
   }
 }
 
-/** Asks a directory what it demands, without an account. Throws `IssuerProblem`. */
-export async function readDirectoryMeta(options: {
-  directoryUrl: string
-  trustRootPem: string | null
-  version: string
-  timeoutMs?: number
-}): Promise<DirectoryMeta> {
-  const transport = createAcmeTransport(options)
+/**
+ * Places an order with what the CA takes of it: a profile that it does not have is left out (draft-aaron-acme-profiles
+ * section 4), and a `replaces` that it refuses once (RFC 9773 section 5: it was replaced already, or it knows it not).
+ */
+async function place(session: AcmeSession, request: OrderRequest): Promise<PlacedOrder> {
+  await session.account()
+  const { meta } = await session.directory()
+  refuseSkew(session.transport.skewMs())
+  const profile = meta.profiles?.includes(request.profile ?? '') === true ? request.profile : null
+  const replaces = meta.hasRenewalInfo ? request.replaces : null
   try {
-    const { data } = await transport.request(options.directoryUrl, 'get')
-    return parseMeta(data)
-  } finally {
-    transport.close()
-  }
-}
-
-async function openSession(
-  options: AcmeIssuerOptions,
-  transport: AcmeTransport,
-  waits: WeakMap<object, number>,
-): Promise<Session> {
-  const account = await options.loadAccount()
-  const client = new Client({
-    directoryUrl: options.directoryUrl,
-    accountKey: account.keyPem,
-    ...(account.url === null ? {} : { accountUrl: account.url }),
-    ...(options.eab === null ? {} : { externalAccountBinding: options.eab }),
-  })
-  useTransport(client, transport, waits)
-  if (account.url !== null) return { client, accountId: account.id }
-  await register(client, options, transport)
-  await options.saveAccountUrl(account.id, client.getAccountUrl())
-  return { client, accountId: account.id }
-}
-
-/** newAccount (RFC 8555 section 7.3): with the same key the CA answers with the same account. */
-async function register(client: Client, options: AcmeIssuerOptions, transport: AcmeTransport): Promise<void> {
-  const meta = parseMeta((await transport.request(options.directoryUrl, 'get')).data)
-  if (meta.termsOfService !== null && !options.termsAgreed) {
-    const detail = `the terms of service of this CA are not agreed to (${meta.termsOfService})`
-    throw new IssuerProblem({ type: ownProblems.termsNotAgreed, detail })
-  }
-  try {
-    await client.createAccount({
-      ...(meta.termsOfService === null ? {} : { termsOfServiceAgreed: true }),
-      ...(options.email === null ? {} : { contact: [`mailto:${options.email}`] }),
-    })
+    return await placeOnce(session, request.names, { profile, replaces })
   } catch (error) {
-    throw asProblem(error)
+    const kind = error instanceof IssuerProblem ? refusedPart(error, { profile, replaces }) : null
+    if (kind === null) throw error
+    if (kind === 'profile') await session.directory(true)
+    return placeOnce(session, request.names, {
+      profile: kind === 'profile' ? null : profile,
+      replaces: kind === 'replaces' ? null : replaces,
+    })
   }
 }
 
-function useTransport(client: Client, transport: AcmeTransport, waits: WeakMap<object, number>): void {
-  const { http } = client as unknown as { http: ClientHttp }
-  const nonces: string[] = []
-  http.request = async (url, method, { data } = {}) => {
-    const answer = await transport.request(url, method, data === undefined ? {} : { data })
-    const nonce = answer.headers['replay-nonce']
-    const isBadNonce = (answer.data as { type?: unknown } | null)?.type === BAD_NONCE
-    if (typeof nonce === 'string' && method !== 'head' && !isBadNonce) nonces.push(nonce)
-    if (nonces.length > MAX_NONCES) nonces.shift()
-    const retryAfterMs = parseRetryAfter(answer.headers['retry-after'], new Date())
-    if (retryAfterMs !== null && typeof answer.data === 'object' && answer.data !== null)
-      waits.set(answer.data, retryAfterMs)
-    return answer
-  }
-  http.getNonce = async () => {
-    const kept = nonces.pop()
-    if (kept !== undefined) return kept
-    const { headers } = await http.request(await http.getResourceUrl('newNonce'), 'head')
-    const nonce = headers['replay-nonce']
-    if (typeof nonce !== 'string') throw malformed('no nonce was given')
-    return nonce
-  }
+type Extras = { readonly profile: string | null; readonly replaces: string | null }
+
+function placeOnce(session: AcmeSession, names: readonly string[], extras: Extras): Promise<PlacedOrder> {
+  const identifiers = names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }))
+  const given = Object.entries(extras).filter(([, value]) => value !== null)
+  const body = { identifiers, ...Object.fromEntries(given) } as Parameters<Client['createOrder']>[0]
+  return session.call(async (client) => {
+    const order = await client.createOrder(body)
+    return { ...toRemoteOrder(order, session.retryAfterMs(order)), ...extras }
+  })
 }
 
-function toRemoteOrder(order: Order, retryAfterMs: number | null): RemoteOrder {
-  const { url, status, finalize, authorizations, certificate, expires } = order
-  if (typeof url !== 'string' || typeof finalize !== 'string' || !Array.isArray(authorizations))
-    throw malformed('an order without its URLs')
-  return {
-    url,
-    state: status,
-    finalizeUrl: finalize,
-    authorizationUrls: authorizations,
-    certificateUrl: certificate ?? null,
-    expiresAt: expires === undefined || Number.isNaN(Date.parse(expires)) ? null : new Date(expires),
-    retryAfterMs,
-  }
+/** Which optional part of a request the CA complains of, or null. */
+function refusedPart({ type, detail, status }: IssuerProblem, extras: Extras): keyof Extras | null {
+  const kind = type.slice(type.lastIndexOf(':') + 1)
+  if (extras.profile !== null && kind === 'invalidProfile') return 'profile'
+  if (extras.replaces === null) return null
+  const isRefused = kind === 'alreadyReplaced' || status === 409 || (status === 404 && kind !== 'accountDoesNotExist')
+  return isRefused || (kind === 'malformed' && /replace|certID|certificate/i.test(detail)) ? 'replaces' : null
 }
 
-async function toRemoteAuthorization(client: Client, authorization: Authorization): Promise<RemoteAuthorization> {
-  const challenges = Array.isArray(authorization.challenges) ? authorization.challenges : []
-  const challenge = challenges.find((item) => item.type === 'http-01')
-  if (challenge !== undefined && !TOKEN.test(challenge.token)) throw malformed('a challenge with an unusable token')
-  const failed = challenges.map((item) => readProblem(item.error)).find((problem) => problem !== null)
-  return {
-    url: authorization.url,
-    name: authorization.identifier.value,
-    isValid: authorization.status === 'valid',
-    challenge:
-      challenge === undefined
-        ? null
-        : {
-            type: 'http-01',
-            url: challenge.url,
-            token: challenge.token,
-            keyAuthorization: await client.getChallengeKeyAuthorization(challenge),
-            isSubmitted: challenge.status !== 'pending',
-          },
-    error: failed == null ? null : new IssuerProblem(failed),
-  }
+async function renewalInfo(session: AcmeSession, chainPem: string): Promise<RenewalInfo | null> {
+  const { urls } = await session.directory()
+  const id = certificateIdentifier(chainPem)
+  if (typeof urls.renewalInfo !== 'string' || id === null) return null
+  const { data, headers } = await session.transport.request(`${urls.renewalInfo.replace(/\/$/, '')}/${id}`, 'get')
+  const info = parseRenewalInfo(data, parseRetryAfter(headers['retry-after'], new Date()))
+  if (info === null) throw malformed('no renewal window that makes sense')
+  return info
 }
 
-function parseMeta(directory: unknown): DirectoryMeta {
-  const body = directory as { newOrder?: unknown; meta?: Record<string, unknown> } | null
-  if (typeof body !== 'object' || body === null || typeof body.newOrder !== 'string')
-    throw malformed('this URL is no ACME directory')
-  const meta = body.meta ?? {}
-  return {
-    termsOfService: typeof meta.termsOfService === 'string' ? meta.termsOfService : null,
-    externalAccountRequired: meta.externalAccountRequired === true,
-    profiles: typeof meta.profiles === 'object' && meta.profiles !== null ? Object.keys(meta.profiles) : null,
-  }
-}
-
-function asProblem(error: unknown): IssuerProblem {
-  if (error instanceof IssuerProblem) return error
-  return malformed(error instanceof Error ? error.message : String(error), error)
-}
-
-function malformed(detail: string, cause?: unknown): IssuerProblem {
-  return new IssuerProblem({ type: ownProblems.malformedAnswer, detail, cause })
+function refuseSkew(skewMs: number | null): void {
+  if (skewMs === null || Math.abs(skewMs) <= MAX_SKEW_MS) return
+  const minutes = Math.round(Math.abs(skewMs) / 60_000)
+  const detail = `the clock of this machine is ${minutes} minutes ${skewMs > 0 ? 'behind' : 'ahead of'} that of the CA`
+  throw new IssuerProblem({ type: ownProblems.clockSkew, detail })
 }

@@ -24,15 +24,21 @@ export function problemOf(status: number, body: unknown, retryAfterMs: number | 
   return new IssuerProblem({ type, detail: `the CA answered with status ${status}`, status, retryAfterMs })
 }
 
+type ReadProblem = {
+  type: string
+  detail: string
+  instance: string | null
+  subproblems: { type: string; detail: string; name: string | null }[]
+}
+
 /** Reads a problem document inside another object, such as a challenge's `error`; null when there is none. */
-export function readProblem(
-  body: unknown,
-): { type: string; detail: string; subproblems: { type: string; detail: string; name: string | null }[] } | null {
+export function readProblem(body: unknown): ReadProblem | null {
   if (!isObject(body) || typeof body.type !== 'string') return null
   const subproblems = Array.isArray(body.subproblems) ? body.subproblems.slice(0, 20) : []
   return {
     type: body.type.slice(0, MAX_DETAIL),
     detail: typeof body.detail === 'string' ? cut(body.detail) : 'no detail was given',
+    instance: typeof body.instance === 'string' ? cut(body.instance) : null,
     subproblems: subproblems.filter(isObject).map((item) => ({
       type: String(item.type ?? '').slice(0, MAX_DETAIL),
       detail: cut(String(item.detail ?? '')),

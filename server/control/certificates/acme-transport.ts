@@ -16,6 +16,8 @@ export type AcmeAnswer = { readonly status: number; readonly headers: IncomingHt
 export type AcmeTransport = {
   /** Throws `IssuerProblem` for every failure but a rejected nonce, which the caller repeats. */
   request(url: string, method: string, options?: { readonly data?: unknown }): Promise<AcmeAnswer>
+  /** How far the CA's clock was ahead of ours in its last answer; null before one that says it. */
+  skewMs(): number | null
   close(): void
 }
 
@@ -35,16 +37,20 @@ export function createAcmeTransport(options: {
   })
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
   const headers = { 'user-agent': `Nameplate/${options.version}`, accept: '*/*' }
+  let skewMs: number | null = null
   return {
     async request(url, method, { data } = {}) {
       const body = data === undefined ? undefined : JSON.stringify(data)
       const raw = await exchange({ agent, timeoutMs, headers }, url, method.toUpperCase(), body)
+      const theirs = Date.parse(raw.headers.date ?? '')
+      if (!Number.isNaN(theirs)) skewMs = theirs - Date.now()
       const retryAfterMs = parseRetryAfter(raw.headers['retry-after'], new Date())
       const answer = { status: raw.status, headers: raw.headers, data: parseBody(raw.headers, raw.text) }
       const isBadNonce = raw.status === 400 && (answer.data as { type?: unknown } | null)?.type === BAD_NONCE
       if (raw.status >= 300 && !isBadNonce) throw problemOf(raw.status, answer.data, retryAfterMs)
       return answer
     },
+    skewMs: () => skewMs,
     close: () => agent.destroy(),
   }
 }

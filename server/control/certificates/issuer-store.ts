@@ -3,12 +3,15 @@ import type { Db, Tx } from '../db.ts'
 import type { Prisma } from '../generated/client.ts'
 import { type Page, pageArguments } from '../schema.ts'
 import type { Vault } from '../vault.ts'
+import { type Circuit, readCircuit } from './circuit.ts'
 import { generateKeyPem } from './keys.ts'
 
 /** An issuer with its present account. The sealed columns stay in this domain. */
 export type IssuerRow = Prisma.IssuerGetPayload<{ include: typeof withAccount }>
 
-const withAccount = { accounts: { where: { isCurrent: true } } } as const satisfies Prisma.IssuerInclude
+const withAccount = {
+  accounts: { where: { isCurrent: true, isStaging: false } },
+} as const satisfies Prisma.IssuerInclude
 
 /** Contexts under which an issuer's secrets are sealed. */
 export const issuerSecret = {
@@ -56,14 +59,19 @@ export async function deleteIssuer(tx: Tx, id: string): Promise<void> {
 /** What an issuer needs of its account. */
 export type AccountRow = { readonly id: string; readonly keySealed: Uint8Array; readonly url: string | null }
 
-/** The present account row of an ACME issuer; makes one with a new key when there is none. Replicas agree on one. */
-export async function ensureAccountRow(db: Db, vault: Vault, issuerId: string): Promise<AccountRow> {
-  const where = { issuerId, isCurrent: true }
+/** The present account row of an ACME issuer, or of its staging directory; makes one with a new key when there is none. Replicas agree on one. */
+export async function ensureAccountRow(
+  db: Db,
+  vault: Vault,
+  issuerId: string,
+  isStaging: boolean,
+): Promise<AccountRow> {
+  const where = { issuerId, isCurrent: true, isStaging }
   const present = await db.acmeAccount.findFirst({ where })
   if (present !== null) return present
   const id = randomUUIDv7()
   const keySealed = vault.seal(await generateKeyPem(), issuerSecret.accountKey(id))
-  await db.acmeAccount.createMany({ data: [{ id, issuerId, keySealed }], skipDuplicates: true })
+  await db.acmeAccount.createMany({ data: [{ id, issuerId, isStaging, keySealed }], skipDuplicates: true })
   return db.acmeAccount.findFirstOrThrow({ where })
 }
 
@@ -75,4 +83,19 @@ export async function saveAccountUrl(db: Db, accountId: string, url: string): Pr
 /** The CA does not know the account of this order any more: the next order makes another. */
 export async function forgetAccountOf(tx: Tx, orderId: string): Promise<void> {
   await tx.acmeAccount.updateMany({ where: { orders: { some: { id: orderId } } }, data: { isCurrent: false } })
+}
+
+/** Keeps how an issuer is failing; null when it works again. Changes nothing else of the row. */
+export async function saveCircuit(db: Db | Tx, issuerId: string, circuit: Circuit | null): Promise<void> {
+  const value = circuit === null ? null : JSON.stringify(circuit)
+  await db.$executeRaw`
+    update issuer set circuit = ${value}::jsonb
+     where id = ${issuerId}::uuid and circuit is distinct from ${value}::jsonb`
+}
+
+/** The present circuit of an issuer, locked until the transaction ends. */
+export async function lockCircuit(tx: Tx, issuerId: string): Promise<Circuit | null> {
+  const rows = await tx.$queryRaw<{ circuit: unknown }[]>`
+    select circuit from issuer where id = ${issuerId}::uuid for update`
+  return readCircuit(rows[0]?.circuit)
 }

@@ -7,8 +7,8 @@ import { createLocalIssuer } from './local-issuer.ts'
 
 /** The issuers in use: connections, nonces and accounts are kept between orders. */
 export type Issuers = {
-  /** The issuer of a row; made anew when the row was changed. */
-  use(row: IssuerRow): Issuer
+  /** The issuer of a row, or its staging directory; made anew when the row was changed. */
+  use(row: IssuerRow, isStaging?: boolean): Issuer
   /** Forgets what is kept of an issuer, its account above all. */
   drop(issuerId: string): void
   close(): void
@@ -18,22 +18,26 @@ export type Issuers = {
 export function createIssuers(deps: { db: Db; vault: Vault; version: string; now: () => Date }): Issuers {
   const kept = new Map<string, { readonly stamp: number; readonly issuer: Issuer }>()
   const drop = (id: string): void => {
-    kept.get(id)?.issuer.close()
-    kept.delete(id)
+    for (const key of [id, `${id} staging`]) {
+      kept.get(key)?.issuer.close()
+      kept.delete(key)
+    }
   }
   return {
-    use(row) {
+    use(row, isStaging = false) {
       const stamp = row.updatedAt.getTime()
-      const present = kept.get(row.id)
+      const key = isStaging ? `${row.id} staging` : row.id
+      const present = kept.get(key)
       if (present?.stamp === stamp) return present.issuer
-      drop(row.id)
-      const issuer = row.kind === 'local' ? makeLocal(deps, row) : makeAcme(deps, row)
-      kept.set(row.id, { stamp, issuer })
+      present?.issuer.close()
+      const issuer = row.kind === 'local' ? makeLocal(deps, row) : makeAcme(deps, row, isStaging)
+      kept.set(key, { stamp, issuer })
       return issuer
     },
     drop,
     close() {
-      for (const id of [...kept.keys()]) drop(id)
+      for (const { issuer } of kept.values()) issuer.close()
+      kept.clear()
     },
   }
 }
@@ -45,8 +49,11 @@ function makeLocal({ vault, now }: { vault: Vault; now: () => Date }, row: Issue
   return createLocalIssuer({ id: row.id, root: { rootPem, rootKeyPem }, now })
 }
 
-function makeAcme({ db, vault, version }: { db: Db; vault: Vault; version: string }, row: IssuerRow): Issuer {
-  const { id, directoryUrl, eabKid, eabKeySealed } = row
+type Deps = { readonly db: Db; readonly vault: Vault; readonly version: string }
+
+function makeAcme({ db, vault, version }: Deps, row: IssuerRow, isStaging: boolean): Issuer {
+  const { id, eabKid, eabKeySealed } = row
+  const directoryUrl = isStaging ? row.stagingUrl : row.directoryUrl
   if (directoryUrl === null) throw new Error(`issuer ${id} has no directory`)
   const eab =
     eabKid === null || eabKeySealed === null
@@ -56,13 +63,13 @@ function makeAcme({ db, vault, version }: { db: Db; vault: Vault; version: strin
     id,
     directoryUrl,
     trustRootPem: row.trustRootPem,
-    profile: row.profile,
+    preferredChain: row.preferredChain,
     email: row.email,
     termsAgreed: row.termsAgreedAt !== null,
     eab,
     version,
     async loadAccount() {
-      const account = await ensureAccountRow(db, vault, id)
+      const account = await ensureAccountRow(db, vault, id, isStaging)
       const keyPem = vault.unseal(account.keySealed, issuerSecret.accountKey(account.id)).toString()
       return { id: account.id, keyPem, url: account.url }
     },

@@ -1,5 +1,6 @@
 import 'reflect-metadata'
 import { createPrivateKey, generateKeyPair, webcrypto } from 'node:crypto'
+import { isIP } from 'node:net'
 import { promisify } from 'node:util'
 import { Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } from '@peculiar/x509'
 
@@ -25,7 +26,7 @@ export async function importKeyPair(keyPem: string): Promise<webcrypto.CryptoKey
 }
 
 /**
- * The request for a certificate over `names` (RFC 2986), PEM. The names stand in the subject
+ * The request for a certificate over `names`, DNS names or IP addresses (RFC 2986), PEM. They stand in the subject
  * alternative names alone, lower case, each once; there is no common name, so that names of more
  * than 64 octets work too.
  */
@@ -34,7 +35,11 @@ export async function createCsr(keyPem: string, names: readonly string[]): Promi
   const csr = await Pkcs10CertificateRequestGenerator.create({
     keys: await importKeyPair(keyPem),
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
-    extensions: [new SubjectAlternativeNameExtension(unique.map((value) => ({ type: 'dns', value })))],
+    extensions: [
+      new SubjectAlternativeNameExtension(
+        unique.map((value) => ({ type: isIP(value) === 0 ? ('dns' as const) : ('ip' as const), value })),
+      ),
+    ],
   })
   return csr.toString('pem')
 }

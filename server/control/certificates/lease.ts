@@ -4,31 +4,47 @@ import type { Db, Tx } from '../db.ts'
 const LEASE_SECONDS = 20
 
 /** The right to work on one certificate. */
-export type Lease = { readonly certificateId: string; readonly holder: string; readonly fence: bigint }
+export type Lease = {
+  readonly certificateId: string
+  readonly holder: string
+  readonly fence: bigint
+  /** It failed before. */
+  readonly isFailing: boolean
+}
 
 /** Somebody else works on the certificate now, or it was retired: whatever was done here is not written. */
 export class LeaseLostError extends Error {
   override name = 'LeaseLostError'
 }
 
+/** How many may be taken: of all, and of those that failed before. */
+export type ClaimLimits = { readonly all: number; readonly failing: number }
+
 /**
- * Takes up to `limit` due certificates that nobody works on, in one statement. Those that did not
- * fail before go first, so that many broken names never delay a new one.
+ * Takes due certificates that nobody works on. Those that did not fail before go first, and those
+ * that did are never more than their share, so that many broken names never delay a new one. Each
+ * question reads as many rows of an index as it takes.
  */
-export async function claimDue(db: Db | Tx, holder: string, limit: number): Promise<Lease[]> {
-  const rows = await db.$queryRaw<{ id: string; fence: bigint }[]>`
+export async function claimDue(db: Db | Tx, holder: string, limits: ClaimLimits): Promise<Lease[]> {
+  const fresh = await claim(db, holder, limits.all, false)
+  const left = Math.min(limits.failing, limits.all - fresh.length)
+  return left <= 0 ? fresh : [...fresh, ...(await claim(db, holder, left, true))]
+}
+
+async function claim(db: Db | Tx, holder: string, limit: number, isFailing: boolean): Promise<Lease[]> {
+  const rows = await db.$queryRaw<{ id: string; fence: bigint; failures: number }[]>`
     update certificate
        set lease_holder = ${holder}::uuid,
            lease_expires_at = now() + make_interval(secs => ${LEASE_SECONDS}),
            lease_fence = lease_fence + 1
      where id in (
        select id from certificate
-        where due_at <= now() and (lease_expires_at is null or lease_expires_at < now())
-        order by failures > 0, due_at
+        where (failures > 0) = ${isFailing} and due_at <= now() and (lease_expires_at is null or lease_expires_at < now())
+        order by due_at
         limit ${limit}
           for update skip locked)
-    returning id, lease_fence as fence`
-  return rows.map(({ id, fence }) => ({ certificateId: id, holder, fence }))
+    returning id, lease_fence as fence, failures`
+  return rows.map(({ id, fence, failures }) => ({ certificateId: id, holder, fence, isFailing: failures > 0 }))
 }
 
 /**

@@ -7,13 +7,17 @@ import { startLoop } from '../jobs/loop.ts'
 import type { Vault } from '../vault.ts'
 import { createIssuers } from './issuers.ts'
 import { claimDue, holdLease, type Lease, LeaseLostError, msUntilDue, releaseLease, releaseLeasesOf } from './lease.ts'
-import type { AwaitAcked, RecheckBeforeOrder } from './order.ts'
+import type { AwaitAcked, DnsProofs, Preflight, RecheckBeforeOrder } from './order-run.ts'
+import { letOrdersThrough } from './queue-pass.ts'
 import type { Random } from './schedule.ts'
 import { adoptHostnames, wakeReproven } from './store.ts'
+import type { Whereabouts } from './work.ts'
 import { workOn } from './worker.ts'
 
 /** Certificates that are worked on at the same time; most of an order is waiting. */
-const PARALLELISM = 16
+const PARALLELISM = 48
+/** Of these, the most that failed before. */
+const FAILING_SHARE = 1 / 2
 /** Longest wait between passes, for hints that were lost. */
 const INTERVAL_MS = 5_000
 /** Well below the lease's length, so that one lost renewal does no harm. */
@@ -32,6 +36,9 @@ export type ManagerDeps = {
   readonly version: string
   readonly awaitAcked: AwaitAcked
   readonly recheckBeforeOrder: RecheckBeforeOrder
+  readonly preflight: Preflight
+  readonly whereabouts: Whereabouts
+  readonly dns: DnsProofs
   /**
    * Who this manager is, the same after a restart (UUID); what it held when it was killed is taken up at
    * once. Two running managers must never share it. Without it, one of its own for this run.
@@ -61,10 +68,13 @@ export function startCertificateManager(deps: ManagerDeps): CertificateManager {
   const holder = deps.holder ?? randomUUID()
   let isFresh = true
   const running = new Set<Promise<void>>()
+  let failing = 0
 
   const start = (lease: Lease, signal: AbortSignal): void => {
+    if (lease.isFailing) failing += 1
     const task = underLease(deps, lease, signal, (combined) => workOn(worker, lease, combined)).finally(() => {
       running.delete(task)
+      if (lease.isFailing) failing -= 1
       loop.wake()
     })
     running.add(task)
@@ -79,11 +89,13 @@ export function startCertificateManager(deps: ManagerDeps): CertificateManager {
       if (isFresh) await releaseLeasesOf(db, holder)
       isFresh = false
       await adopt(db)
+      await letOrdersThrough(db, now())
       const free = parallelism - running.size
       if (free <= 0) return null
-      const leases = await claimDue(db, holder, free)
+      const mayFail = Math.max(0, Math.floor(parallelism * FAILING_SHARE) - failing)
+      const leases = await claimDue(db, holder, { all: free, failing: mayFail })
       for (const lease of leases) start(lease, signal)
-      return leases.length === free ? null : msUntilDue(db)
+      return leases.length === free || mayFail === 0 ? null : msUntilDue(db)
     },
   })
   return {

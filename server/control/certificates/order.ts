@@ -1,48 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { http01Key } from '../../contract/records.ts'
 import { faultPoint } from '../../process/fault-point.ts'
-import { type Db, type Tx, write } from '../db.ts'
-import type { Vault } from '../vault.ts'
-import { type Issuer, IssuerProblem, type RemoteAuthorization, type RemoteOrder } from './issuer.ts'
+import { type Tx, write } from '../db.ts'
+import { IssuerProblem, type RemoteOrder } from './issuer.ts'
 import { createCsr } from './keys.ts'
-import { holdLease, type Lease } from './lease.ts'
+import { holdLease } from './lease.ts'
+import type { Delivery, OrderRun } from './order-run.ts'
 import { CertificateError, ownFailures } from './problems.ts'
+import { answerChallenges } from './prove.ts'
 import * as store from './store.ts'
 
-/** Longest wait for the edges to confirm a challenge. */
-const ACK_TIMEOUT_MS = 30_000
-/** Longest stay with one order; then it is left to a later pass, which goes on where this one stopped. */
-const PATIENCE_MS = 60_000
 const FIRST_POLL_MS = 100
 const MAX_POLL_MS = 5_000
 
-/** Waits until every live edge serves these challenge records; false when that did not happen in time. */
-export type AwaitAcked = (
-  keys: readonly { readonly kind: 'challenge'; readonly key: string }[],
-  signal: AbortSignal,
-  timeoutMs: number,
-) => Promise<boolean>
-
-/** Looks at the proof of ownership again; false when it is gone. */
-export type RecheckBeforeOrder = (hostnameId: string) => Promise<boolean>
-
-/** What carrying out an order needs. */
-export type OrderRun = {
-  readonly db: Db
-  readonly vault: Vault
-  readonly issuer: Issuer
-  readonly lease: Lease
-  readonly hostnameIds: readonly string[]
-  readonly awaitAcked: AwaitAcked
-  readonly recheckBeforeOrder: RecheckBeforeOrder
-  /** Aborts at stop and when the lease is lost. */
-  readonly signal: AbortSignal
-}
-
-/** What the issuer delivered, not looked at yet. */
-export type Delivery = { readonly chainPem: string; readonly keyPem: string }
-
-/** The issuer is still at work: come back after this time. */
+/** The issuer, or DNS, is still at work: come back after this time. */
 export class OrderPendingError extends Error {
   override name = 'OrderPendingError'
   readonly retryAfterMs: number
@@ -55,63 +25,60 @@ export class OrderPendingError extends Error {
 
 /**
  * Carries an order on from wherever its row says it stands, each step kept before the next begins,
- * until the issuer delivers. Between the issuer's answer to newOrder and the commit of its URL lies
- * the one gap that no row can close: an order placed there is left behind and expires unpaid.
- * Throws `IssuerProblem`, `CertificateError`, `OrderPendingError` and `LeaseLostError`.
+ * until the issuer delivers; a rehearsal ends when the issuer would deliver, with null. Throws
+ * `IssuerProblem`, `CertificateError`, `OrderPendingError` and `LeaseLostError`.
  */
-export async function carryOut(run: OrderRun, order: store.OrderRow): Promise<Delivery> {
+export async function carryOut(run: OrderRun, order: store.OrderRow): Promise<Delivery | null> {
   const keyPem = run.vault.unseal(order.keySealed, store.orderKeyContext(order.id)).toString()
   const csrPem = await createCsr(keyPem, order.names)
-  if (order.certificateUrl !== null) return deliver(run, order.certificateUrl, csrPem, keyPem)
+  if (order.certificateUrl !== null) return deliver(run, order, order.certificateUrl, csrPem, keyPem)
 
   let remote = order.url === null ? await place(run, order) : await run.issuer.readOrder(order.url)
   if (remote.state === 'pending') remote = await prove(run, order, remote)
+  if (order.isRehearsal && remote.state !== 'invalid') return null
   if (remote.state === 'ready') remote = await finalize(run, order, remote, csrPem)
   if (remote.state === 'processing') remote = await poll(run, remote, ['processing'])
   if (remote.state === 'invalid') throw await refusal(run, order, remote)
   if (remote.certificateUrl === null) throw new OrderPendingError(MAX_POLL_MS)
   const finished = remote
   await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, finished))
-  return deliver(run, remote.certificateUrl, csrPem, keyPem)
+  return deliver(run, order, remote.certificateUrl, csrPem, keyPem)
 }
 
 async function place(run: OrderRun, order: store.OrderRow): Promise<RemoteOrder> {
-  for (const hostnameId of run.hostnameIds)
-    if (!(await run.recheckBeforeOrder(hostnameId))) throw new CertificateError(ownFailures.notProven(order.names))
-  const accountId = await run.issuer.ensureAccount()
-  await commit(run, (tx) => store.saveAccount(tx, order.id, accountId))
-  const remote = await run.issuer.placeOrder(order.names)
-  await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, remote))
+  await check(run, order)
+  const account = await run.issuer.ensureAccount()
+  // With an account kept, the order may have been placed by a process that died before it kept the URL.
+  const lost = order.accountId === null ? null : await findPlaced(run, order)
+  if (lost === null) await commit(run, (tx) => store.saveAccount(tx, order.id, account?.id ?? null))
+  const placed = lost ?? (await run.issuer.placeOrder(order))
+  await commit(run, (tx) => store.savePlacedOrder(tx, order.id, placed))
   faultPoint('order.placed')
-  return remote
+  return placed
 }
 
-/** Answers what the issuer wants proven. Authorizations that are valid already are skipped (RFC 8555 section 7.1.3 allows it). */
-async function prove(run: OrderRun, order: store.OrderRow, remote: RemoteOrder): Promise<RemoteOrder> {
-  const authorizations = await Promise.all(remote.authorizationUrls.map((url) => run.issuer.readAuthorization(url)))
-  const challenges = authorizations.filter(isOpen).map(challengeOf)
-  if (challenges.length > 0) {
-    await commit(run, async (tx) => {
-      for (const challenge of challenges) await store.publishChallenge(tx, order.id, challenge)
-    })
-    await submit(run, order, challenges)
+/** Ownership again, and for a first order what the CA would refuse anyway: that costs it no request. */
+async function check(run: OrderRun, order: store.OrderRow): Promise<void> {
+  for (const hostnameId of run.hostnameIds)
+    if (!(await run.recheckBeforeOrder(hostnameId))) throw new CertificateError(ownFailures.notProven(order.names))
+  if (!run.isFirst || run.issuer.kind !== 'acme') return
+  for (const hostnameId of run.hostnameIds) {
+    const finding = await run.preflight(hostnameId, run.issuer.id, run.signal)
+    if (finding !== null) throw new CertificateError(ownFailures.unready(order.names, finding))
   }
+}
+
+async function findPlaced(run: OrderRun, order: store.OrderRow) {
+  const found = await run.issuer.findOrder(order.names, (urls) => store.knownOrderUrls(run.db, urls))
+  return found === null ? null : { ...found, profile: order.profile, replaces: order.replaces }
+}
+
+async function prove(run: OrderRun, order: store.OrderRow, remote: RemoteOrder): Promise<RemoteOrder> {
+  const waitMs = await answerChallenges(run, order, remote)
+  if (waitMs !== null) throw new OrderPendingError(waitMs)
   const proven = await poll(run, remote, ['pending'])
   await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, proven))
   return proven
-}
-
-/** The issuer is told only when it will be answered. */
-async function submit(run: OrderRun, order: store.OrderRow, challenges: readonly store.NewChallenge[]): Promise<void> {
-  const keys = challenges.map(({ token }) => ({ kind: 'challenge', key: http01Key(token) }) as const)
-  const isAcked = await run.awaitAcked(keys, run.signal, ACK_TIMEOUT_MS)
-  run.signal.throwIfAborted()
-  if (!isAcked) throw new CertificateError(ownFailures.unconfirmed(order.names))
-  faultPoint('order.challenge-published')
-  for (const challenge of challenges) if (!challenge.isSubmitted) await run.issuer.submitChallenge(challenge)
-  const tokens = challenges.map(({ token }) => token)
-  await commit(run, (tx) => store.markSubmitted(tx, tokens))
-  faultPoint('order.challenge-submitted')
 }
 
 async function finalize(
@@ -127,10 +94,16 @@ async function finalize(
   return finalized
 }
 
-async function deliver(run: OrderRun, url: string, csrPem: string, keyPem: string): Promise<Delivery> {
+async function deliver(
+  run: OrderRun,
+  order: store.OrderRow,
+  url: string,
+  csrPem: string,
+  keyPem: string,
+): Promise<Delivery> {
   const chainPem = await run.issuer.downloadCertificate(url, csrPem)
   faultPoint('order.downloaded')
-  return { chainPem, keyPem }
+  return { chainPem, keyPem, accountId: order.accountId }
 }
 
 /** Looks at once, then after 100, 200, 400 ms and so on, or when the issuer says; leaves a slow order to a later pass. */
@@ -139,7 +112,7 @@ async function poll(
   remote: RemoteOrder,
   whileIn: readonly RemoteOrder['state'][],
 ): Promise<RemoteOrder> {
-  const deadline = Date.now() + PATIENCE_MS
+  const deadline = Date.now() + run.patienceMs
   let present = remote
   for (let delayMs = FIRST_POLL_MS; ; delayMs = Math.min(delayMs * 2, MAX_POLL_MS)) {
     const waitMs = Math.max(delayMs, present.retryAfterMs ?? 0)
@@ -155,20 +128,11 @@ async function refusal(run: OrderRun, order: store.OrderRow, remote: RemoteOrder
   for (const url of remote.authorizationUrls) {
     const { error, name } = await run.issuer.readAuthorization(url)
     if (error === null) continue
-    const { type, detail, status } = error
+    const { type, detail, status, instance } = error
     const subproblems = error.subproblems.length > 0 ? error.subproblems : [{ type, detail, name }]
-    return new IssuerProblem({ type, detail, status, subproblems })
+    return new IssuerProblem({ type, detail, status, instance, subproblems })
   }
   return new CertificateError(ownFailures.refused(order.names))
-}
-
-function isOpen(authorization: RemoteAuthorization): boolean {
-  return !authorization.isValid && authorization.error === null
-}
-
-function challengeOf({ name, url, challenge }: RemoteAuthorization): store.NewChallenge {
-  if (challenge === null) throw new CertificateError(ownFailures.noChallenge(name))
-  return { ...challenge, name, authorizationUrl: url }
 }
 
 /** One transaction that is only committed while the lease is ours. */

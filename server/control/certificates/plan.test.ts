@@ -1,17 +1,26 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { chooseIssuer, type PlannedCertificate, type PlannedIssuer, planCertificate } from './plan.ts'
+import { chooseIssuer, type PlannedIssuer } from './choose-issuer.ts'
+import { type PlannedCertificate, planCertificate } from './plan.ts'
 
 const NOW = new Date('2026-11-23T12:00:00Z')
 const DAY_MS = 86_400_000
 const day = (days: number): Date => new Date(NOW.getTime() + days * DAY_MS)
 
-const acme: PlannedIssuer = { id: 'acme', kind: 'acme', isEnabled: true, priority: 100 }
-const local: PlannedIssuer = { id: 'local', kind: 'local', isEnabled: true, priority: 1_000 }
+const works = { isEnabled: true, circuitOpenUntil: null, failingSince: null }
+const acme: PlannedIssuer = { id: 'acme', kind: 'acme', priority: 100, ...works }
+const next: PlannedIssuer = { id: 'next', kind: 'acme', priority: 200, ...works }
+const local: PlannedIssuer = { id: 'local', kind: 'local', priority: 1_000, ...works }
+const down = (issuer: PlannedIssuer, hours: number): PlannedIssuer => ({
+  ...issuer,
+  circuitOpenUntil: day(0.01),
+  failingSince: new Date(NOW.getTime() - hours * 3_600_000),
+})
 const off = (issuer: PlannedIssuer): PlannedIssuer => ({ ...issuer, isEnabled: false })
 const fresh = { issuerId: 'acme', notBefore: day(-1), notAfter: day(89) }
 const old = { issuerId: 'acme', notBefore: day(-65), notAfter: day(25) }
-const open = { id: 'order', issuerId: 'acme', expiresAt: day(1) }
+const open = { id: 'order', issuerId: 'acme', expiresAt: day(1), createdAt: NOW, isFinalized: false }
+const window = { start: day(10), end: day(12), selectedAt: day(11) }
 
 const base: PlannedCertificate = {
   names: ['www.plan.test'],
@@ -20,6 +29,13 @@ const base: PlannedCertificate = {
   active: null,
   openOrder: null,
   hostnames: ['verified'],
+  renewAt: null,
+  window: null,
+  pollAt: null,
+  isRehearsing: false,
+  preferredIssuerIds: [],
+  shunned: {},
+  provesByDns: false,
 }
 const wildcard = { ...base, names: ['*.plan.test'] }
 
@@ -75,7 +91,75 @@ test.each<[string, PlannedCertificate, PlannedIssuer[], object]>([
   ['a name that moved away', { ...base, hostnames: ['disputed'] }, [acme], { kind: 'retire' }],
   ['no name at all', { ...base, hostnames: [] }, [acme], { kind: 'retire' }],
   ['an uploaded one', { ...base, source: 'uploaded' }, [acme], { kind: 'rest' }],
-  ['a retired one', { ...base, state: 'retired' }, [acme], { kind: 'rest' }],
+  ['a retired one', { ...base, state: 'retired', hostnames: [] }, [acme], { kind: 'rest' }],
+  ['a name that was given up', { ...base, state: 'retired' }, [acme], { kind: 'look' }],
+  ['a new name at a CA that fails', base, [down(acme, 0.1), next], { kind: 'order', issuerId: 'next' }],
+  ['a new name when all fail', base, [down(acme, 0.1), down(next, 3)], { kind: 'wait', until: day(0.01) }],
+  [
+    'an old one at a CA that fails',
+    { ...base, active: old },
+    [down(acme, 0.1), next],
+    { kind: 'wait', isFresh: false },
+  ],
+  [
+    'an old one at a CA that has failed for two hours',
+    { ...base, active: old },
+    [down(acme, 2), next],
+    { kind: 'order', issuerId: 'next', reason: 'renewal' },
+  ],
+  [
+    'an urgent one at a CA that fails',
+    { ...base, active: { ...old, notAfter: day(3) } },
+    [down(acme, 0.1), next],
+    { kind: 'order', issuerId: 'next', isUrgent: true },
+  ],
+  [
+    'one of the second CA while the first works again',
+    { ...base, active: { ...fresh, issuerId: 'next' } },
+    [acme, next],
+    { kind: 'wait', isFresh: true },
+  ],
+  [
+    'a name that the first CA refused',
+    { ...base, shunned: { acme: { until: day(1).toISOString(), code: 'CAA' } } },
+    [acme, next],
+    { kind: 'order', issuerId: 'next' },
+  ],
+  [
+    "a name in the tenant's order",
+    { ...base, preferredIssuerIds: ['next', 'acme'] },
+    [acme, next],
+    { kind: 'order', issuerId: 'next' },
+  ],
+  ['an open order at a CA that fails', { ...base, openOrder: open }, [down(acme, 0.1), next], { kind: 'abandon' }],
+  [
+    'a finalized order at a CA that fails',
+    { ...base, openOrder: { ...open, isFinalized: true } },
+    [down(acme, 0.1), next],
+    { kind: 'resume' },
+  ],
+  ['a wildcard with a DNS provider', { ...wildcard, provesByDns: true }, [acme], { kind: 'order', issuerId: 'acme' }],
+  ['a rehearsal', { ...base, isRehearsing: true }, [acme], { kind: 'order', isRehearsal: true }],
+  ['one whose window is to be asked for', { ...base, active: fresh, pollAt: NOW }, [acme], { kind: 'ask' }],
+  ['one to ask for later', { ...base, active: fresh, pollAt: day(0.25) }, [acme], { kind: 'wait', until: day(0.25) }],
+  [
+    'one whose CA suggests a time',
+    { ...base, active: fresh, window, renewAt: day(50), pollAt: day(20) },
+    [acme],
+    { kind: 'wait', until: day(11) },
+  ],
+  [
+    'one whose CA wants it replaced now',
+    { ...base, active: fresh, window: { start: day(-3), end: day(-2), selectedAt: NOW }, pollAt: day(1) },
+    [acme],
+    { kind: 'order', reason: 'renewal' },
+  ],
+  [
+    'one whose CA says later than is safe',
+    { ...base, active: { ...old, notAfter: day(3) }, window: { start: day(2), end: day(3), selectedAt: day(2.9) } },
+    [acme],
+    { kind: 'order', reason: 'renewal' },
+  ],
 ])('plans %s', (_what, certificate, issuers, expected) => {
   expect(planCertificate(certificate, issuers, NOW)).toMatchObject(expected)
 })
@@ -85,6 +169,8 @@ const issuerOf = fc.record({
   kind: fc.constantFrom('acme' as const, 'local' as const),
   isEnabled: fc.boolean(),
   priority: fc.integer({ min: 0, max: 3 }),
+  circuitOpenUntil: fc.option(fc.constantFrom(day(-1), day(1))),
+  failingSince: fc.option(fc.constant(day(-2))),
 })
 const certificateOf: fc.Arbitrary<PlannedCertificate> = fc.record({
   names: fc.constantFrom(['www.plan.test'], ['*.plan.test']),
@@ -112,9 +198,18 @@ const certificateOf: fc.Arbitrary<PlannedCertificate> = fc.record({
       id: fc.constant('o'),
       issuerId: fc.constantFrom('a', 'b'),
       expiresAt: fc.option(fc.constantFrom(day(-1), day(1))),
+      createdAt: fc.constantFrom(NOW, day(-1)),
+      isFinalized: fc.boolean(),
     }),
   ),
   hostnames: fc.array(fc.constantFrom('pending', 'verified', 'lapsed', 'disputed', 'released'), { maxLength: 3 }),
+  renewAt: fc.option(fc.constantFrom(day(-1), day(40))),
+  window: fc.constant(null),
+  pollAt: fc.option(fc.constantFrom(day(-1), day(1))),
+  isRehearsing: fc.boolean(),
+  preferredIssuerIds: fc.constantFrom([], ['b', 'a'], ['c']),
+  shunned: fc.constantFrom({}, { a: { until: day(1).toISOString(), code: 'CAA' } }),
+  provesByDns: fc.boolean(),
 })
 
 test('whatever the rows are, nothing is ordered unproven, twice, from a disabled issuer or while fresh', () => {
@@ -127,9 +222,12 @@ test('whatever the rows are, nothing is ordered unproven, twice, from a disabled
       expect(certificate.openOrder).toBeNull()
       expect(['retired', 'revoked']).not.toContain(certificate.state)
       expect(issuer?.isEnabled).toBe(true)
-      expect(issuer?.kind === 'local' || !certificate.names[0]?.startsWith('*.')).toBe(true)
-      if (certificate.active?.issuerId === issuer?.id)
-        expect(certificate.active?.notAfter.getTime()).toBeLessThan(day(60).getTime())
+      const isProvable = certificate.provesByDns || !certificate.names[0]?.startsWith('*.')
+      expect(issuer?.kind === 'local' || isProvable).toBe(true)
+      expect(issuer?.circuitOpenUntil == null || issuer.circuitOpenUntil <= NOW).toBe(true)
+      const isFresh =
+        (certificate.renewAt ?? day(-1)) > NOW && certificate.active?.notAfter.getTime() === day(60).getTime()
+      if (certificate.active?.issuerId === issuer?.id) expect(isFresh).toBe(false)
     }),
     { numRuns: 2_000 },
   )
@@ -147,6 +245,9 @@ test('an abandoned order is followed by another decision: planning never goes ro
 
 test('the issuer with the lowest number is chosen whatever the order of rows', () => {
   const another = { ...acme, id: 'another', priority: 50 }
-  expect(chooseIssuer(base, [acme, another, local])?.id).toBe('another')
-  expect(chooseIssuer(base, [local, another, acme])?.id).toBe('another')
+  for (const issuers of [
+    [acme, another, local],
+    [local, another, acme],
+  ])
+    expect(chooseIssuer(base, issuers, NOW)).toMatchObject({ kind: 'issuer', issuer: { id: 'another' } })
 })

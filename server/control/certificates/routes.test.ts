@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type ApiRig, createApiRig, type Kind, kinds, statusByKind } from '../../test/api.ts'
-import { createTenantSite, createVerifiedHostname, quietLog } from '../../test/certificate-rig.ts'
+import { createTenantSite, createVerifiedHostname, noDns, quietLog } from '../../test/certificate-rig.ts'
 import { startPebble } from '../../test/pebble.ts'
 import { issuerRoutes } from './issuer-routes.ts'
 import { createIssuerService } from './issuer-service.ts'
@@ -15,7 +15,7 @@ const unset = { acmeCaFile: null, acmeEabKid: null, acmeEabHmacKey: null, acmeEm
 async function createRig(): Promise<{ rig: ApiRig; certificateId: string; issuerId: string }> {
   const rig = await createApiRig({
     routes: ({ db, vault }) => [
-      certificateRoutes(createCertificateService({ db, vault })),
+      certificateRoutes(createCertificateService({ db, vault, dns: noDns })),
       issuerRoutes(createIssuerService({ db, vault, version: 'test' })),
     ],
   })

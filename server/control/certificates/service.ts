@@ -4,12 +4,15 @@ import { AppError, notFound } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
 import { type Page, type Paged, paged, type WriteOptions } from '../schema.ts'
 import type { Vault } from '../vault.ts'
+import { createOrder } from './begin.ts'
+import { chooseIssuer } from './choose-issuer.ts'
 import { isPubliclyTrusted } from './issuer-service.ts'
-import { allIssuers } from './issuer-store.ts'
-import { chooseIssuer } from './plan.ts'
+import { allIssuers, type IssuerRow } from './issuer-store.ts'
+import type { DnsProofs } from './order-run.ts'
+import { plannedIssuerOf, plannedOf } from './planned.ts'
+import { limitProblem } from './problems.ts'
 import type { CertificateDetailView, CertificateQueryInput, CertificateView, OperationView } from './schema.ts'
 import * as store from './store.ts'
-import { createOrder } from './worker.ts'
 
 /** Certificates as tenants see them. */
 export type CertificateService = {
@@ -21,8 +24,12 @@ export type CertificateService = {
 }
 
 /** Makes the service over one database. */
-export function createCertificateService(deps: { readonly db: Db; readonly vault: Vault }): CertificateService {
-  const { db, vault } = deps
+export function createCertificateService(deps: {
+  readonly db: Db
+  readonly vault: Vault
+  readonly dns: DnsProofs
+}): CertificateService {
+  const { db, vault, dns } = deps
   return {
     async list(actor, query) {
       const rows = await store.pageOfCertificates(db, visibleTenants(actor), query, query)
@@ -34,10 +41,10 @@ export function createCertificateService(deps: { readonly db: Db; readonly vault
     async renew(actor, id, options) {
       const row = await findFor(db, actor, id, 'member')
       return write(db, options, async (tx) => {
-        const issuerId = await issuerForRenewal(tx, row)
+        const issuer = await issuerForRenewal(tx, dns, row)
         // Locks the row first: the manager's look at open orders and ours never cross.
         await store.updateCertificate(tx, id, { dueAt: new Date() })
-        const orderId = await createOrder(tx, vault, row, issuerId)
+        const orderId = await orderNow(tx, vault, row, issuer)
         await hint(tx, 'certificates')
         const event = { actor: actorName(actor), tenantId: row.tenantId, action: 'certificate.renewal-asked' }
         await recordEvent(tx, { ...event, subjectId: id, subjectName: row.names[0] ?? '' })
@@ -78,19 +85,43 @@ async function findFor(
   return row
 }
 
-async function issuerForRenewal(tx: Tx, row: store.DetailedCertificate): Promise<string> {
+async function issuerForRenewal(tx: Tx, dns: DnsProofs, row: store.DetailedCertificate): Promise<IssuerRow> {
   if (row.source === 'uploaded') throw new AppError('CONFLICT', 'This certificate was uploaded: upload its successor.')
   if (row.state === 'retired' || row.state === 'revoked')
     throw new AppError('CONFLICT', `This certificate is ${row.state}; no hostname uses it any more.`)
-  const issuer = chooseIssuer({ names: row.names, active: row.activeVersion }, await allIssuers(tx))
-  if (issuer === null)
-    throw new AppError(
-      'ISSUER_INVALID',
-      row.names.some((name) => name.startsWith('*.'))
-        ? 'No enabled issuer can issue for a wildcard: the proof over HTTP does not cover it.'
-        : 'No certificate issuer is enabled. Your administrator has to settle this.',
-    )
-  return issuer.id
+  const certificate = await store.loadForWork(tx, row.id)
+  if (certificate === null) throw notFound('certificate')
+  const issuers = await allIssuers(tx)
+  const now = new Date()
+  const planned = await plannedOf(dns, certificate)
+  const choice = chooseIssuer(
+    { ...planned, shunned: {} },
+    issuers.map((issuer) => plannedIssuerOf(issuer, now)),
+    now,
+  )
+  const chosen = choice.kind === 'none' ? undefined : issuers.find(({ id }) => id === choice.issuer.id)
+  if (chosen !== undefined) return chosen
+  throw new AppError(
+    'ISSUER_INVALID',
+    choice.kind === 'none' && choice.reason === 'wildcard'
+      ? 'A wildcard can only be proven in DNS: add a DNS provider for its domain.'
+      : 'No certificate issuer is enabled. Your administrator has to settle this.',
+  )
+}
+
+/** Throws TOO_MANY_REQUESTS when the issuer's limits let no order through now. */
+async function orderNow(tx: Tx, vault: Vault, row: store.DetailedCertificate, issuer: IssuerRow): Promise<string> {
+  const now = new Date()
+  const attempt = { issuerId: issuer.id, reason: 'renewal', isUrgent: false, isRehearsal: false } as const
+  const result = await createOrder(tx, vault, row, issuer, attempt, now)
+  if (result.orderId !== null) return result.orderId
+  const until = result.kind === 'blocked' ? result.exhausted.until : null
+  const detail =
+    result.kind === 'blocked'
+      ? limitProblem(row.names, result.exhausted).detail
+      : 'The CA allows no more orders right now, and others wait already. What is due is renewed by itself in time.'
+  const retryAfterSeconds = until === null ? 3_600 : Math.ceil((until.getTime() - now.getTime()) / 1_000)
+  throw new AppError('TOO_MANY_REQUESTS', detail, { retryAfterSeconds })
 }
 
 function viewOf(row: store.ViewedCertificate): CertificateView {

@@ -2,7 +2,7 @@ import { randomUUIDv7 } from 'node:crypto'
 import type { Db, Tx } from '../db.ts'
 import { Prisma } from '../generated/client.ts'
 import { type Page, pageArguments } from '../schema.ts'
-import type { RemoteChallenge, RemoteOrder } from './issuer.ts'
+import type { PlacedOrder, RemoteChallenge, RemoteOrder } from './issuer.ts'
 import type { CertificateProblem } from './problems.ts'
 import type { VerifiedChain } from './verify.ts'
 
@@ -13,7 +13,8 @@ export const openOrderStates = ['created', 'pending', 'ready', 'processing'] as 
 const MAX_HISTORY = 50
 
 const forWork = {
-  activeVersion: { select: { issuerId: true, notBefore: true, notAfter: true } },
+  activeVersion: { select: { issuerId: true, accountId: true, chainPem: true, notBefore: true, notAfter: true } },
+  tenant: { select: { issuerIds: true, plan: { select: { issuerIds: true } } } },
   hostnames: { select: { id: true, name: true, ownershipState: true } },
   orders: { where: { state: { in: [...openOrderStates] } } },
 } as const satisfies Prisma.CertificateInclude
@@ -43,13 +44,18 @@ export function orderKeyContext(orderId: string): string {
   return `order-key:${orderId}`
 }
 
+/** Context under which the key of a tls-alpn-01 certificate is sealed; the publisher opens it so. */
+export function challengeKeyContext(name: string): string {
+  return `challenge-key:${name}`
+}
+
 /** Context under which a version's key is sealed; the publisher opens it so. */
 export function certificateKeyContext(fingerprint: string): string {
   return `certificate-key:${fingerprint}`
 }
 
 /** A certificate for the manager, or null. */
-export function loadForWork(db: Db, id: string): Promise<WorkedCertificate | null> {
+export function loadForWork(db: Db | Tx, id: string): Promise<WorkedCertificate | null> {
   return db.certificate.findUnique({ where: { id }, include: forWork })
 }
 
@@ -128,19 +134,28 @@ export function wakeReproven(tx: Tx | Db): Promise<number> {
        and c.state = 'paused' and c.problem ->> 'code' = 'OWNERSHIP_LAPSED' and c.due_at > now()`
 }
 
-/** Makes due what another choice of issuers may change: all that is paused, and what the local CA issued. */
+/** Makes due what another choice of issuers may change: all that is paused or waits for its turn, and what the local CA issued. */
 export async function wakeForIssuers(tx: Tx): Promise<void> {
   await tx.$executeRaw`
-    update certificate c set due_at = now()
+    update certificate c set due_at = now(), shunned = '{}'
      where c.source = 'issued'
-       and (c.state = 'paused' or (c.state in ('valid', 'failing', 'expired')
+       and (c.state = 'paused' or c.queued_at is not null or (c.state in ('valid', 'failing', 'expired')
             and exists (select 1 from issuer i where i.id = c.issuer_id and i.kind = 'local')))`
 }
 
 /** Places a new order row with its sealed key. Throws a unique violation when one is open. */
 export function insertOrder(
   tx: Tx,
-  order: { id: string; certificateId: string; issuerId: string; names: string[]; keySealed: Uint8Array<ArrayBuffer> },
+  order: {
+    id: string
+    certificateId: string
+    issuerId: string
+    names: string[]
+    keySealed: Uint8Array<ArrayBuffer>
+    replaces: string | null
+    profile: string | null
+    isRehearsal: boolean
+  },
 ): Promise<OrderRow> {
   return tx.order.create({ data: order })
 }
@@ -158,6 +173,25 @@ export async function saveRemoteOrder(tx: Tx, id: string, remote: RemoteOrder): 
   await tx.order.update({ where: { id }, data: { url, finalizeUrl, certificateUrl, expiresAt, state } })
 }
 
+/** Keeps what the issuer said of a new order, and what of the request it took. */
+export async function savePlacedOrder(tx: Tx, id: string, placed: PlacedOrder): Promise<void> {
+  const { profile, replaces } = placed
+  await saveRemoteOrder(tx, id, placed)
+  await tx.order.update({ where: { id }, data: { profile, replaces } })
+}
+
+/** Which of these orders at an issuer are in our rows. */
+export async function knownOrderUrls(db: Db, urls: readonly string[]): Promise<Set<string>> {
+  const rows = await db.order.findMany({ where: { url: { in: [...urls] } }, select: { url: true } })
+  return new Set(rows.flatMap(({ url }) => (url === null ? [] : [url])))
+}
+
+/** Remembers that the issuer was still at work. Returns how often it was, this time included. */
+export async function countLook(tx: Tx, id: string): Promise<number> {
+  const { looks } = await tx.order.update({ where: { id }, data: { looks: { increment: 1 } }, select: { looks: true } })
+  return looks
+}
+
 /** Ends an order: its key is wiped and its challenges are withdrawn from the edges. */
 export async function closeOrder(
   tx: Tx,
@@ -172,62 +206,68 @@ export async function closeOrder(
   })
 }
 
-/** Gives a challenge to the edges. The same token again changes nothing. */
-export async function publishChallenge(tx: Tx, orderId: string, challenge: NewChallenge): Promise<void> {
-  const { type, url, token, keyAuthorization } = challenge
-  const data = {
-    type,
-    url,
-    keyAuthorization,
-    name: challenge.name,
-    authorizationUrl: challenge.authorizationUrl,
-    orderId,
-  }
-  await tx.challenge.upsert({ where: { token }, create: { ...data, token }, update: data })
+/** The URLs of the challenges of an order that are kept. */
+export async function challengeUrls(db: Db, orderId: string): Promise<string[]> {
+  const rows = await db.challenge.findMany({ where: { orderId }, select: { url: true } })
+  return rows.map(({ url }) => url)
+}
+
+/** Keeps a challenge, and so gives it to the edges where they answer it. */
+export async function publishChallenge(
+  tx: Tx,
+  orderId: string,
+  { type, url, token, keyAuthorization, name, authorizationUrl }: NewChallenge,
+  certificate: { readonly certificatePem: string; readonly keySealed: Uint8Array<ArrayBuffer> } | null,
+): Promise<void> {
+  const id = randomUUIDv7()
+  const data = { type, url, token: token === '' ? id : token, keyAuthorization, name, authorizationUrl, orderId }
+  await tx.challenge.create({ data: { id, ...data, ...certificate } })
 }
 
 /** A challenge with the name that it proves. */
 export type NewChallenge = RemoteChallenge & { readonly name: string; readonly authorizationUrl: string }
 
 /** Remembers that the issuer was told. */
-export async function markSubmitted(tx: Tx, tokens: readonly string[]): Promise<void> {
-  await tx.challenge.updateMany({ where: { token: { in: [...tokens] } }, data: { state: 'submitted' } })
+export async function markSubmitted(tx: Tx, orderId: string): Promise<void> {
+  await tx.challenge.updateMany({ where: { orderId, state: 'pending' }, data: { state: 'submitted' } })
 }
 
-/** Adds the issued version and makes it the active one. `problem`, failures and the lease are cleared. */
+/** By which type an order was to be proven; null before that was chosen. */
+export async function challengeTypeOf(db: Db, orderId: string): Promise<string | null> {
+  const row = await db.challenge.findFirst({ where: { orderId }, select: { type: true } })
+  return row?.type ?? null
+}
+
+/** Adds the issued version and makes it the active one. What was kept of failures, of the old window and the lease is cleared. */
 export async function activateVersion(
   tx: Tx,
   certificateId: string,
-  issuerId: string,
+  origin: { readonly issuerId: string; readonly accountId: string | null },
   chain: VerifiedChain,
   keySealed: Uint8Array<ArrayBuffer>,
-  dueAt: Date,
+  planned: { readonly renewAt: Date; readonly ariPollAt: Date },
 ): Promise<void> {
   const { fingerprint, serial, chainPem, keyAlgorithm, notBefore, notAfter } = chain
-  const version = await tx.certificateVersion.create({
-    data: {
-      certificateId,
-      issuerId,
-      fingerprint,
-      serial,
-      names: [...chain.names],
-      keyAlgorithm,
-      chainPem,
-      keySealed,
-      notBefore,
-      notAfter,
-    },
-  })
+  const issued = { fingerprint, serial, names: [...chain.names], keyAlgorithm, chainPem, notBefore, notAfter }
+  const version = await tx.certificateVersion.create({ data: { certificateId, ...origin, ...issued, keySealed } })
   await updateCertificate(tx, certificateId, {
     activeVersionId: version.id,
-    issuerId,
+    issuerId: origin.issuerId,
     state: 'valid',
-    dueAt,
-    failures: 0,
-    problem: Prisma.DbNull,
+    ...planned,
+    ...noWindow,
+    dueAt: planned.ariPollAt < planned.renewAt ? planned.ariPollAt : planned.renewAt,
+    shunned: {},
+    isRehearsing: false,
+    failedChallenge: null,
+    departedAt: null,
+    ...noProblem,
     ...noLease,
   })
 }
+
+/** Columns of a certificate whose CA has suggested no window yet. */
+const noWindow = { ariStart: null, ariEnd: null, ariSelectedAt: null, ariUrl: null } as const
 
 /** Columns of a certificate that nobody works on. */
 export const noLease = { leaseHolder: null, leaseExpiresAt: null } as const
@@ -259,11 +299,11 @@ export async function retire(tx: Tx, id: string): Promise<boolean> {
   return count === 1
 }
 
-/** Makes a certificate due now unless it is fine or finished. Returns whether it was changed. */
+/** Makes a certificate due now, at any issuer, unless it is fine, finished or waits for its turn. Returns whether it was changed. */
 export async function wakeCertificate(tx: Tx, id: string): Promise<boolean> {
   const { count } = await tx.certificate.updateMany({
-    where: { id, source: 'issued', state: { notIn: ['valid', 'retired', 'revoked'] } },
-    data: { dueAt: new Date() },
+    where: { id, source: 'issued', queuedAt: null, state: { notIn: ['valid', 'retired', 'revoked'] } },
+    data: { dueAt: new Date(), shunned: {}, failedChallenge: null },
   })
   return count === 1
 }

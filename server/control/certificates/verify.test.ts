@@ -42,7 +42,10 @@ test('the local CA signs names of any length once, lower case, for seven days, a
   const long = `${'a'.repeat(60)}.${'b'.repeat(60)}.local.test`
   const keyPem = await generateKeyPem()
   const csrPem = await createCsr(keyPem, [long.toUpperCase(), long, '*.local.test'])
-  const order = await issuer.finalizeOrder(await issuer.placeOrder([long]), csrPem)
+  const order = await issuer.finalizeOrder(
+    await issuer.placeOrder({ names: [long], profile: null, replaces: null }),
+    csrPem,
+  )
   const chain = await issuer.downloadCertificate(order.certificateUrl ?? '', csrPem)
   const leaf = verifyChain(`${chain}${root.rootPem}`, keyPem, [long, '*.local.test'], NOW)
   expect(leaf.names).toEqual([long, '*.local.test'])

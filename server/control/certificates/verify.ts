@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { isIP, SocketAddress } from 'node:net'
 
 const MAX_CHAIN_BYTES = 100_000
 const MAX_CHAIN_LENGTH = 10
@@ -27,7 +28,7 @@ export type VerifiedChain = {
 
 /**
  * Checks a chain before it is activated: it parses, each certificate is signed by the next, the leaf
- * belongs to the key, covers every name literally and is valid now. Whether the root is trusted is
+ * belongs to the key, covers every name (DNS name or IP address) literally, is no staging CA's and valid now. Whether the root is trusted is
  * not asked: that is the visitor's choice. Throws `ChainError`.
  */
 export function verifyChain(chainPem: string, keyPem: string, names: readonly string[], now: Date): VerifiedChain {
@@ -36,6 +37,7 @@ export function verifyChain(chainPem: string, keyPem: string, names: readonly st
   if (leaf === undefined) throw new ChainError('the answer holds no certificate')
   if (!leaf.checkPrivateKey(createPrivateKey(keyPem))) throw new ChainError('the certificate is for another key')
   checkLinks(certificates)
+  if (isOfStaging(leaf)) throw new ChainError('it was issued by a staging CA, which no browser trusts')
   const covered = subjectNames(leaf)
   const missing = names.find((name) => !covered.includes(name))
   if (missing !== undefined) throw new ChainError(`the certificate does not cover ${missing}`)
@@ -77,7 +79,20 @@ function checkLinks(certificates: readonly X509Certificate[]): void {
 
 function subjectNames(leaf: X509Certificate): string[] {
   const entries = (leaf.subjectAltName ?? '').split(', ')
-  return entries.filter((entry) => entry.startsWith('DNS:')).map((entry) => entry.slice(4).toLowerCase())
+  return entries.flatMap((entry) => {
+    if (entry.startsWith('DNS:')) return [entry.slice(4).toLowerCase()]
+    return entry.startsWith('IP Address:') ? [canonicalAddress(entry.slice(11))] : []
+  })
+}
+
+/** Node prints IPv6 in full; names are kept as RFC 5952 writes them. */
+function canonicalAddress(address: string): string {
+  return new SocketAddress({ address, family: isIP(address) === 6 ? 'ipv6' : 'ipv4' }).address
+}
+
+/** A staging CA says so in its names (letsencrypt.org/docs/staging-environment): no browser trusts it. */
+function isOfStaging({ issuer }: X509Certificate): boolean {
+  return /(^|=)\(STAGING\)|Fake LE/m.test(issuer)
 }
 
 function keyAlgorithmOf(leaf: X509Certificate): string {

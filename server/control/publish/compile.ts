@@ -32,8 +32,12 @@ export type AddressRow = {
   readonly legacyTls: Payloads['address']['legacyTls']
 }
 
-/** A challenge that the CA may ask for now. */
-export type ChallengeRow = { readonly token: string; readonly name: string; readonly keyAuthorization: string }
+/** A challenge that the CA may ask for now; with a certificate it is answered in the TLS handshake. */
+export type ChallengeRow = {
+  readonly name: string
+  readonly keyAuthorization: string
+  readonly certificatePem: string | null
+}
 
 /** Everything that the records of one batch are compiled from, as of one moment. */
 export type Sources = {
@@ -44,6 +48,7 @@ export type Sources = {
   readonly addresses: ReadonlyMap<string, AddressRow>
   /** By site: the certificate of its first name, for clients that say none. */
   readonly primaryFingerprints: ReadonlyMap<string, string>
+  /** By the key of the record. */
   readonly challenges: ReadonlyMap<string, ChallengeRow>
   /** Values of the settings that are stored; the others have the defaults of the edges. */
   readonly settings: ReadonlyMap<string, unknown>
@@ -99,7 +104,9 @@ const compilers: Record<RecordKind, Compiler> = {
   address: (key, sources) => compileAddress(sources.addresses.get(key), sources.primaryFingerprints),
   challenge: (key, { challenges }) => {
     const row = challenges.get(key)
-    return row === undefined ? null : { name: row.name, keyAuthorization: row.keyAuthorization }
+    if (row === undefined) return null
+    const { name, keyAuthorization, certificatePem } = row
+    return certificatePem === null ? { name, keyAuthorization } : { name, certificatePem, sealedKey: '' }
   },
 }
 

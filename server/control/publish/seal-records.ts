@@ -1,11 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Payloads, ServingRecord } from '../../contract/records.ts'
+import type { Payloads, ServingRecord, TlsAlpn01Record } from '../../contract/records.ts'
 import { sealTo } from '../../contract/sealing.ts'
 import type { Logger } from '../../process/log.ts'
 import type { Db } from '../db.ts'
 import type { Vault } from '../vault.ts'
 import { ticketLabel } from './compile.ts'
-import { readSealedKeys, type StoredRecord } from './store.ts'
+import { readChallengeKeys, readSealedKeys, type StoredRecord } from './store.ts'
 
 /** Records that are sealed in one turn of the event loop: one takes about 0.2 ms. */
 const TURN = 25
@@ -27,10 +27,14 @@ export async function sealRecords(
     deps.db,
     needed.map(({ key }) => key),
   )
+  const challengeKeys = await readChallengeKeys(deps.db, alpnNames(records))
   const sealed: ServingRecord[] = []
   for (const [index, record] of records.entries()) {
     if (index % TURN === TURN - 1) await nextTurn()
-    const filled = sealOne(deps, publicKey, record, sealedKeys)
+    const filled =
+      record.kind === 'challenge'
+        ? sealChallenge(deps, publicKey, record, challengeKeys)
+        : sealOne(deps, publicKey, record, sealedKeys)
     if (filled !== null) sealed.push(filled)
   }
   return sealed
@@ -61,5 +65,33 @@ function sealOne(
   } catch (error) {
     log.error({ err: error, fingerprint: record.key }, 'the key of a certificate does not open; it cannot be served')
     return { ...record, kind: 'certificate', payload }
+  }
+}
+
+function alpnNames(records: readonly StoredRecord[]): string[] {
+  return records.flatMap(({ kind, payload }) =>
+    kind === 'challenge' && payload !== null && 'certificatePem' in payload ? [(payload as TlsAlpn01Record).name] : [],
+  )
+}
+
+/** The key of a tls-alpn-01 certificate; one whose order has ended meanwhile is left out, its delete follows. */
+function sealChallenge(
+  { vault, log }: SealDeps,
+  publicKey: Uint8Array,
+  record: StoredRecord,
+  challengeKeys: ReadonlyMap<string, Uint8Array>,
+): ServingRecord | null {
+  if (record.payload === null || !('certificatePem' in record.payload)) return record as ServingRecord
+  const payload = record.payload as TlsAlpn01Record
+  const keySealed = challengeKeys.get(payload.certificatePem)
+  if (keySealed === undefined) return null
+  try {
+    const key = vault.unseal(keySealed, `challenge-key:${payload.name}`)
+    const sealedKey = sealTo(publicKey, key, record.key).toString('base64')
+    key.fill(0)
+    return { ...record, kind: 'challenge', payload: { ...payload, sealedKey } }
+  } catch (error) {
+    log.error({ err: error, name: payload.name }, 'the key of a challenge does not open; it cannot be answered')
+    return { ...record, kind: 'challenge', payload }
   }
 }

@@ -1,4 +1,4 @@
-import { http01Key, type Payloads, type RecordKind } from '../../contract/records.ts'
+import { http01Key, type Payloads, type RecordKind, tlsAlpn01Key } from '../../contract/records.ts'
 import type { Db, Tx } from '../db.ts'
 import type { AddressRow, CertificateRow, ChallengeRow, Change, NameRow, RecordKey, Sources } from './compile.ts'
 
@@ -134,19 +134,38 @@ async function loadSettings(tx: Tx, keys: string[]): Promise<Map<string, unknown
 }
 
 async function loadChallenges(tx: Tx, keys: string[]): Promise<Map<string, ChallengeRow>> {
-  const prefix = http01Key('')
-  const tokens = keys.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length))
-  if (tokens.length === 0) return new Map()
+  if (keys.length === 0) return new Map()
+  const after = (prefix: string): string[] =>
+    keys.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length))
   const rows = await tx.challenge.findMany({
     where: {
-      token: { in: tokens },
-      type: 'http-01',
+      OR: [
+        { type: 'http-01', token: { in: after(http01Key('')) } },
+        { type: 'tls-alpn-01', name: { in: after(tlsAlpn01Key('')) } },
+      ],
       state: { in: ['pending', 'submitted'] },
       order: { state: { in: ['created', 'pending', 'ready', 'processing'] } },
     },
-    select: { token: true, name: true, keyAuthorization: true },
+    orderBy: { createdAt: 'asc' },
+    select: { type: true, token: true, name: true, keyAuthorization: true, certificatePem: true },
   })
-  return new Map(rows.map((row) => [http01Key(row.token), row]))
+  return new Map(
+    rows.map(({ type, token, ...row }) => [type === 'http-01' ? http01Key(token) : tlsAlpn01Key(row.name), row]),
+  )
+}
+
+/** The sealed keys of tls-alpn-01 certificates, by the certificate's PEM. */
+export async function readChallengeKeys(db: Db, names: readonly string[]): Promise<Map<string, Uint8Array>> {
+  if (names.length === 0) return new Map()
+  const rows = await db.challenge.findMany({
+    where: { type: 'tls-alpn-01', name: { in: [...names] } },
+    select: { certificatePem: true, keySealed: true },
+  })
+  return new Map(
+    rows.flatMap(({ certificatePem, keySealed }) =>
+      certificatePem === null || keySealed === null ? [] : [[certificatePem, keySealed]],
+    ),
+  )
 }
 
 /** The present payloads of `keys`, by `<kind> <key>`; deletes are left out. */
