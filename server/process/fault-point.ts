@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 /** The named steps at which a test may kill a process: between two of them nothing is half done that a restart would not mend. */
 export const faultPoints = [
   'order.created',
+  'order.answered',
   'order.placed',
   'order.challenge-published',
   'order.challenge-submitted',

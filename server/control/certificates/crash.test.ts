@@ -17,6 +17,7 @@ import { startPebble } from '../../test/pebble.ts'
 const CHILD = fileURLToPath(new URL('../../test/certificate-child.ts', import.meta.url))
 const points = [
   'order.created',
+  'order.answered',
   'order.placed',
   'order.challenge-published',
   'order.challenge-submitted',

@@ -75,7 +75,8 @@ test('Pebble issues over http-01; the key opens under its fingerprint and the ev
   expect(await db.challenge.count()).toBe(0)
   expect(row.orders[0]?.keySealed).toHaveLength(0)
   const thirdOfLifeMs = (version.notAfter.getTime() - version.notBefore.getTime()) / 3
-  expect(Math.abs((row.dueAt?.getTime() ?? 0) - (version.notAfter.getTime() - thirdOfLifeMs))).toBeLessThan(
+  expect((row.dueAt?.getTime() ?? 0) <= (row.renewAt?.getTime() ?? 0)).toBe(true)
+  expect(Math.abs((row.renewAt?.getTime() ?? 0) - (version.notAfter.getTime() - thirdOfLifeMs))).toBeLessThan(
     thirdOfLifeMs * 0.2,
   )
   const events = await db.event.findMany({ where: { subjectId: row.id }, orderBy: { id: 'asc' } })
