@@ -64,7 +64,7 @@ export function createAcmeIssuer(options: AcmeIssuerOptions): Issuer {
 async function place(session: AcmeSession, request: OrderRequest): Promise<PlacedOrder> {
   await session.account()
   const { meta } = await session.directory()
-  refuseSkew(session.transport.skewMs())
+  await refuseSkew(session)
   const profile = meta.profiles?.includes(request.profile ?? '') === true ? request.profile : null
   const replaces = meta.hasRenewalInfo ? request.replaces : null
   try {
@@ -98,7 +98,8 @@ function refusedPart({ type, detail, status }: IssuerProblem, extras: Extras): k
   if (extras.profile !== null && kind === 'invalidProfile') return 'profile'
   if (extras.replaces === null) return null
   const isRefused = kind === 'alreadyReplaced' || status === 409 || (status === 404 && kind !== 'accountDoesNotExist')
-  return isRefused || (kind === 'malformed' && /replace|certID|certificate/i.test(detail)) ? 'replaces' : null
+  const isAboutIt = ['malformed', 'unauthorized'].includes(kind) && /replace|certID|certificate/i.test(detail)
+  return isRefused || isAboutIt ? 'replaces' : null
 }
 
 async function renewalInfo(session: AcmeSession, chainPem: string): Promise<RenewalInfo | null> {
@@ -111,8 +112,12 @@ async function renewalInfo(session: AcmeSession, chainPem: string): Promise<Rene
   return info
 }
 
-function refuseSkew(skewMs: number | null): void {
-  if (skewMs === null || Math.abs(skewMs) <= MAX_SKEW_MS) return
+/** A clock that was set meanwhile is seen in a fresh answer. */
+async function refuseSkew(session: AcmeSession): Promise<void> {
+  const isOff = (skewMs: number | null): skewMs is number => skewMs !== null && Math.abs(skewMs) > MAX_SKEW_MS
+  if (isOff(session.transport.skewMs())) await session.directory(true)
+  const skewMs = session.transport.skewMs()
+  if (!isOff(skewMs)) return
   const minutes = Math.round(Math.abs(skewMs) / 60_000)
   const detail = `the clock of this machine is ${minutes} minutes ${skewMs > 0 ? 'behind' : 'ahead of'} that of the CA`
   throw new IssuerProblem({ type: ownProblems.clockSkew, detail })

@@ -30,6 +30,8 @@ export type AcmeIssuerOptions = {
   readonly eab: { readonly kid: string; readonly hmacKey: string } | null
   /** Nameplate's version, for the User-Agent. */
   readonly version: string
+  /** Our clock, which the CA's is compared with. */
+  readonly now?: () => Date
   /** The account row: made before the CA is asked, so that asking again finds the same account by its key. */
   readonly loadAccount: () => Promise<AcmeAccount>
   readonly saveAccountUrl: (accountId: string, url: string) => Promise<void>

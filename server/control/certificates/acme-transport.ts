@@ -29,6 +29,8 @@ export function createAcmeTransport(options: {
   readonly trustRootPem: string | null
   readonly version: string
   readonly timeoutMs?: number
+  /** Our clock, which the CA's is compared with. */
+  readonly now?: () => Date
 }): AcmeTransport {
   const agent = new Agent({
     keepAlive: true,
@@ -43,7 +45,7 @@ export function createAcmeTransport(options: {
       const body = data === undefined ? undefined : JSON.stringify(data)
       const raw = await exchange({ agent, timeoutMs, headers }, url, method.toUpperCase(), body)
       const theirs = Date.parse(raw.headers.date ?? '')
-      if (!Number.isNaN(theirs)) skewMs = theirs - Date.now()
+      if (!Number.isNaN(theirs)) skewMs = theirs - (options.now?.().getTime() ?? Date.now())
       const retryAfterMs = parseRetryAfter(raw.headers['retry-after'], new Date())
       const answer = { status: raw.status, headers: raw.headers, data: parseBody(raw.headers, raw.text) }
       const isBadNonce = raw.status === 400 && (answer.data as { type?: unknown } | null)?.type === BAD_NONCE

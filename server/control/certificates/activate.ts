@@ -42,7 +42,7 @@ function check(work: Work, order: store.OrderRow, { chainPem, keyPem }: Delivery
   }
 }
 
-/** The rehearsal went well: production is asked at once. */
+/** The rehearsal went well: the next order goes to production. */
 export async function endRehearsal(
   work: Work,
   certificate: store.WorkedCertificate,
@@ -50,7 +50,7 @@ export async function endRehearsal(
 ): Promise<void> {
   await commit(work, async (tx) => {
     await store.closeOrder(tx, order.id, 'valid', null)
-    await store.updateCertificate(tx, certificate.id, { isRehearsing: false, dueAt: work.now(), ...store.noLease })
+    await store.updateCertificate(tx, certificate.id, { isRehearsing: false })
     await tell(tx, certificate, 'rehearsed')
   })
 }

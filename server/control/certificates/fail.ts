@@ -190,8 +190,8 @@ async function departedSince(work: Work, certificate: store.WorkedCertificate): 
   return certificate.departedAt ?? work.now()
 }
 
-/** A name that was given up is looked for once a day, and comes back by itself. */
-export async function lookForReturn(work: Work, certificate: store.WorkedCertificate): Promise<void> {
+/** A name that was given up is looked for once a day, and comes back by itself. Returns whether it is back. */
+export async function lookForReturn(work: Work, certificate: store.WorkedCertificate): Promise<boolean> {
   const isBack =
     (await departedSince(work, { ...certificate, departedAt: certificate.departedAt ?? work.now() })) === null
   if (!isBack) {
@@ -200,17 +200,17 @@ export async function lookForReturn(work: Work, certificate: store.WorkedCertifi
     await commit(work, (tx) =>
       store.updateCertificate(tx, certificate.id, { dueAt: later(work, DAY_MS), problem, ...store.noLease }),
     )
-    return
+    return false
   }
   await commit(work, async (tx) => {
     const state = certificate.activeVersion === null ? 'wanted' : 'expired'
     await store.updateCertificate(tx, certificate.id, {
       state,
       departedAt: null,
-      dueAt: work.now(),
+      failedChallenge: null,
       ...store.noProblem,
-      ...store.noLease,
     })
     await tell(tx, certificate, 'returned')
   })
+  return true
 }

@@ -49,9 +49,9 @@ function makeLocal({ vault, now }: { vault: Vault; now: () => Date }, row: Issue
   return createLocalIssuer({ id: row.id, root: { rootPem, rootKeyPem }, now })
 }
 
-type Deps = { readonly db: Db; readonly vault: Vault; readonly version: string }
+type Deps = { readonly db: Db; readonly vault: Vault; readonly version: string; readonly now: () => Date }
 
-function makeAcme({ db, vault, version }: Deps, row: IssuerRow, isStaging: boolean): Issuer {
+function makeAcme({ db, vault, version, now }: Deps, row: IssuerRow, isStaging: boolean): Issuer {
   const { id, eabKid, eabKeySealed } = row
   const directoryUrl = isStaging ? row.stagingUrl : row.directoryUrl
   if (directoryUrl === null) throw new Error(`issuer ${id} has no directory`)
@@ -68,6 +68,7 @@ function makeAcme({ db, vault, version }: Deps, row: IssuerRow, isStaging: boole
     termsAgreed: row.termsAgreedAt !== null,
     eab,
     version,
+    now,
     async loadAccount() {
       const account = await ensureAccountRow(db, vault, id, isStaging)
       const keyPem = vault.unseal(account.keySealed, issuerSecret.accountKey(account.id)).toString()

@@ -23,10 +23,10 @@ export function setKey(names: readonly string[]): string {
   return createHash('sha256').update(text).digest('base64url')
 }
 
-/** The registered domain (public suffix and one label) that CAs count by; private suffixes are not boundaries for them. */
+/** The registered domain (public suffix and one label) that CAs count by; private suffixes are boundaries for them too. */
 export function registeredDomain(name: string): string {
   const plain = name.replace(/^\*\./, '')
-  return getDomain(plain) ?? plain
+  return getDomain(plain, { allowPrivateDomains: true }) ?? plain
 }
 
 /** Why nothing was spent: the limit that has nothing left, and when it has again. */
@@ -48,7 +48,7 @@ export async function spendAll(
   for (const item of keys) {
     const limit = limits[item.limit]
     if (limit === null) continue
-    const present = (await lockBucket(tx, issuerId, item)) ?? fullBucket(limit, now)
+    const present = await lockBucket(tx, issuerId, item, fullBucket(limit, now))
     const bucket = spent(present, limit, now)
     if (bucket !== null) rows.push({ item, bucket })
     else if (exhausted === null) exhausted = { ...item, until: availableAt(present, limit, now) }
@@ -69,7 +69,7 @@ export async function spendFailure(
   const limit = limits.failuresPerName
   if (limit === null) return
   const item = { limit: 'failuresPerName', key: name } as const
-  const present = refilled((await lockBucket(tx, issuerId, item)) ?? fullBucket(limit, now), limit, now)
+  const present = refilled(await lockBucket(tx, issuerId, item, fullBucket(limit, now)), limit, now)
   await saveBucket(tx, issuerId, item, { ...present, tokens: Math.max(0, present.tokens - 1) })
 }
 
@@ -84,14 +84,13 @@ export async function refundOrder(
   for (const item of spentByOrder(names)) {
     const limit = limits[item.limit]
     if (limit === null || item.limit === 'newOrders') continue
-    const present = await lockBucket(tx, issuerId, item)
-    if (present !== null) await saveBucket(tx, issuerId, item, refunded(present, limit, now))
+    const present = await lockBucket(tx, issuerId, item, fullBucket(limit, now))
+    await saveBucket(tx, issuerId, item, refunded(present, limit, now))
   }
 }
 
 /** Keeps what the CA said of a limit: nothing is spent of it before. */
 export async function block(tx: Tx, issuerId: string, item: BucketKey, until: Date, now: Date): Promise<void> {
-  await lockBucket(tx, issuerId, item)
   await saveBucket(tx, issuerId, item, blocked(until, now))
 }
 
@@ -103,8 +102,8 @@ export async function ordersBucket(db: Db | Tx, issuerId: string, limit: Limit, 
 
 /** The bucket of failed validations of a name, as it is now. */
 export async function failuresBucket(tx: Tx, issuerId: string, limit: Limit, name: string, now: Date): Promise<Bucket> {
-  const present = await lockBucket(tx, issuerId, { limit: 'failuresPerName', key: name })
-  return refilled(present ?? fullBucket(limit, now), limit, now)
+  const present = await lockBucket(tx, issuerId, { limit: 'failuresPerName', key: name }, fullBucket(limit, now))
+  return refilled(present, limit, now)
 }
 
 /** Deletes buckets that have long been full again. Returns how many went. */
@@ -115,11 +114,14 @@ export async function forgetBuckets(db: Db, before: Date, limit: number): Promis
        where updated_at < ${before} and (blocked_until is null or blocked_until < ${before}) limit ${limit}))`
 }
 
-async function lockBucket(tx: Tx, issuerId: string, { limit, key }: BucketKey): Promise<Bucket | null> {
+/** The bucket's row, locked; a full one is made where there is none, so that two that come first do not both find it full. */
+async function lockBucket(tx: Tx, issuerId: string, { limit, key }: BucketKey, full: Bucket): Promise<Bucket> {
   const rows = await tx.$queryRaw<Bucket[]>`
-    select tokens, updated_at as "updatedAt", blocked_until as "blockedUntil" from rate_limit_bucket
-     where issuer_id = ${issuerId}::uuid and "limit" = ${limit} and key = ${key} for update`
-  return rows[0] ?? null
+    insert into rate_limit_bucket (issuer_id, "limit", key, tokens, updated_at)
+      values (${issuerId}::uuid, ${limit}, ${key}, ${full.tokens}, ${full.updatedAt})
+    on conflict (issuer_id, "limit", key) do update set tokens = rate_limit_bucket.tokens
+    returning tokens, updated_at as "updatedAt", blocked_until as "blockedUntil"`
+  return rows[0] ?? full
 }
 
 async function saveBucket(tx: Tx, issuerId: string, { limit, key }: BucketKey, bucket: Bucket): Promise<void> {

@@ -105,7 +105,8 @@ async function deliver(
 ): Promise<Delivery> {
   const chainPem = await run.issuer.downloadCertificate(url, csrPem)
   faultPoint('order.downloaded')
-  return { chainPem, keyPem, accountId: order.accountId }
+  const accountId = order.accountId ?? (await run.issuer.ensureAccount())?.id ?? null
+  return { chainPem, keyPem, accountId }
 }
 
 /** Looks at once, then after 100, 200, 400 ms and so on, or when the issuer says; leaves a slow order to a later pass. */

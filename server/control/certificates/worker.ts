@@ -65,8 +65,7 @@ async function act(work: Work, scene: Scene, action: Action): Promise<boolean> {
       await pause(work, certificate, action.problem)
       return true
     case 'look':
-      await lookForReturn(work, certificate)
-      return true
+      return !(await lookForReturn(work, certificate))
     case 'retire':
       await commit(work, async (tx) => {
         await store.retire(tx, certificate.id)
@@ -82,8 +81,7 @@ async function act(work: Work, scene: Scene, action: Action): Promise<boolean> {
     case 'order':
       return !(await begin(work, certificate, rowOf(issuers, action.issuerId), action))
     case 'resume':
-      await resume(work, scene)
-      return true
+      return resume(work, scene)
   }
 }
 
@@ -98,7 +96,8 @@ async function wait(
   await settle(work, { dueAt })
 }
 
-async function resume(work: Work, { certificate, planned, issuers, plannedIssuers }: Scene): Promise<void> {
+/** Whether the certificate is done with for now: after a rehearsal that went well production is asked at once. */
+async function resume(work: Work, { certificate, planned, issuers, plannedIssuers }: Scene): Promise<boolean> {
   const [order] = certificate.orders
   if (order === undefined) throw new Error(`certificate ${certificate.id} has no order to resume`)
   const row = rowOf(issuers, order.issuerId)
@@ -118,10 +117,12 @@ async function resume(work: Work, { certificate, planned, issuers, plannedIssuer
     )
     if (delivery === null) await endRehearsal(work, certificate, order)
     else await activate(work, certificate, order, delivery)
+    return delivery !== null
   } catch (error) {
     if (error instanceof LeaseLostError || work.signal.aborted) throw error
-    if (error instanceof OrderPendingError) return lookLater(work, order, error.retryAfterMs)
-    await fail(work, certificate, order, { issuer: row, facts: planned, issuers: plannedIssuers }, error)
+    if (error instanceof OrderPendingError) await lookLater(work, order, error.retryAfterMs)
+    else await fail(work, certificate, order, { issuer: row, facts: planned, issuers: plannedIssuers }, error)
+    return true
   }
 }
 

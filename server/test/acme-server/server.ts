@@ -69,7 +69,7 @@ type Tunable = {
 export async function startAcmeServer(options: AcmeServerOptions): Promise<AcmeServer> {
   const settings = settingsOf(options)
   const port = options.port ?? (await freePorts(1))[0] ?? 0
-  const authority = await createTestAuthority('ACME server test CA')
+  const authority = await createTestAuthority(`ACME server test CA ${port}`)
   const folder = mkdtempSync(join(tmpdir(), 'acme-server-'))
   writeFileSync(join(folder, 'ca.pem'), authority.caPem)
   const context = createContext(options, settings, `https://127.0.0.1:${port}`)
