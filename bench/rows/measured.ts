@@ -1,6 +1,7 @@
 import { manyNames, proofToLive } from '../live.ts'
 import { databaseChange, storeChange } from './changes.ts'
 import type { MeasuredRow } from './figure-row.ts'
+import { fleetRow } from './fleet.ts'
 import { contextBuilds, ownScale } from './own-scale.ts'
 import { peersScale } from './peers-scale.ts'
 
@@ -11,6 +12,7 @@ export const measuredRows: readonly MeasuredRow[] = [
   contextBuilds,
   storeChange,
   databaseChange,
+  fleetRow,
   {
     name: 'proof-to-live',
     title: 'from the proof of a name to its answer over TLS, one name at a time',
