@@ -8,7 +8,7 @@ export type AnswerFault =
   | { readonly kind: 'slow'; readonly delayMs: number }
   /** The connection stays open, nothing comes. */
   | { readonly kind: 'silence' }
-  /** The connection is reset. */
+  /** The connection is closed without an answer. */
   | { readonly kind: 'close' }
   | { readonly kind: 'status'; readonly status: number; readonly retryAfter?: string; readonly body?: string }
   | {

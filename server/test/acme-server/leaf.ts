@@ -23,7 +23,8 @@ import {
   spkiOf,
   toPem,
 } from './hierarchy.ts'
-import { addressBytes, type Identifier } from './identifiers.ts'
+import type { Identifier } from './identifier.ts'
+import { addressBytes } from './identifiers.ts'
 
 /** What to put into a leaf. */
 export type LeafRequest = {

@@ -1,5 +1,5 @@
 import type { CallKind } from './calls.ts'
-import type { ChallengeType } from './settings.ts'
+import type { ChallengeType } from './challenge-type.ts'
 
 /** What the server did, each with its time by the server's clock (ms since 1970). */
 export type LogEntry = { readonly at: number } & (

@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, type KeyObject, sign } from 'node:crypto'
+import { createPrivateKey, type KeyObject, sign } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { Client, type ClientExternalAccountBindingOptions, crypto, type Order } from 'acme-client'
@@ -194,13 +194,6 @@ export async function freshNonce(ca: AcmeServer): Promise<string> {
 export function publicJwk(key: KeyObject): Record<string, string> {
   const { kty = '', crv = '', x = '', y = '', n = '', e = '' } = key.export({ format: 'jwk' })
   return kty === 'RSA' ? { e, kty, n } : { crv, kty, x, y }
-}
-
-/** RFC 7638, over SHA-256. */
-export function thumbprint(keyPem: string): string {
-  return createHash('sha256')
-    .update(JSON.stringify(publicJwk(createPrivateKey(keyPem))))
-    .digest('base64url')
 }
 
 /** The problem of what acme-client rejects is text alone; this one is the document. */
