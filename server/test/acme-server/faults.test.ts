@@ -160,6 +160,25 @@ test('an order that is stuck stays in processing', () =>
     expect(ca.log.of('issued')).toHaveLength(0)
   }))
 
+test('a validation fails although the challenge is met, or is never decided', () =>
+  withRig(async ({ ca, web, client }) => {
+    ca.faults.set('validation', { kind: 'failed', type: 'dns', detail: 'SERVFAIL from afar' }, { times: 1 })
+    await expect(issueByHttp(client, web, ['shop.test'])).rejects.toThrow(/SERVFAIL from afar/)
+    ca.faults.set('validation', { kind: 'stuck' }, { times: 1 })
+    const [authorization] = await client.getAuthorizations(await order(client, ['shop.test']))
+    const challenge = authorization?.challenges[0]
+    await client.completeChallenge(challenge as never)
+    await issueByHttp(client, web, ['shop.test'])
+    const read = await send(ca, {
+      url: authorization?.url ?? '',
+      payload: null,
+      keyPem: client.accountPem,
+      kid: client.getAccountUrl(),
+    })
+    expect(read).toMatchObject({ data: { status: 'pending' }, headers: { 'retry-after': '1' } })
+    expect((read.data as { challenges: object[] }).challenges[0]).toMatchObject({ status: 'processing' })
+  }))
+
 test('certificates that are wrong, each in one way', () =>
   withRig(async ({ ca, web, client }) => {
     const names = ['shop.test', 'www.shop.test']

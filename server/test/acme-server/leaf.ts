@@ -31,6 +31,7 @@ export type LeafRequest = {
   readonly identifiers: readonly Identifier[]
   readonly commonName: string | null
   readonly spki: Buffer
+  readonly publicKey: KeyObject
   readonly notBefore: number
   readonly notAfter: number
   readonly fault: IssueFault | null
@@ -77,7 +78,7 @@ export function issueLeaf(hierarchy: Hierarchy, request: LeafRequest): Leaf {
     serial: integerContent(serial).toString('hex'),
     certId: `${hierarchy.intermediate.keyId.toString('base64url')}.${integerContent(serial).toString('base64url')}`,
     fingerprint: createHash('sha256').update(der).digest('hex'),
-    publicKey: createPublicKey({ key: spki, format: 'der', type: 'spki' }),
+    publicKey: spki === request.spki ? request.publicKey : createPublicKey({ key: spki, format: 'der', type: 'spki' }),
     chains: [`${leafPem}\n${above.pem}`, `${leafPem}\n${hierarchy.crossSigned.pem}`],
   }
 }

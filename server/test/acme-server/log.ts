@@ -61,7 +61,7 @@ export type LogEntry = { readonly at: number } & (
       readonly isEnforced: boolean
       readonly retryAt: number
     }
-  | { readonly kind: 'fault'; readonly call: CallKind | 'issuance'; readonly fault: string }
+  | { readonly kind: 'fault'; readonly call: CallKind | 'issuance' | 'validation'; readonly fault: string }
   | { readonly kind: 'refused'; readonly call: CallKind; readonly type: string; readonly detail: string }
 )
 

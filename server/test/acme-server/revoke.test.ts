@@ -11,7 +11,7 @@ test('by the account: once, with a reason that there is, and not by another acco
   const client = await registeredClient(ca)
   const other = await registeredClient(ca)
   const { pem } = await issueByHttp(client, web, ['shop.test'])
-  await expect(other.revokeCertificate(pem)).rejects.toThrow(/did not request this certificate/)
+  await expect(other.revokeCertificate(pem)).rejects.toThrow(/neither requested this certificate/)
   await expect(client.revokeCertificate(pem, { reason: 7 as 4 })).rejects.toThrow(/unsupported revocation reason/)
   await client.revokeCertificate(pem, { reason: 4 })
   await expect(client.revokeCertificate(pem, { reason: 4 })).rejects.toThrow(/already revoked/)
@@ -36,6 +36,19 @@ test("by the certificate's key; that key gets no further certificate when it is 
   await proveByHttp(client, web, placed)
   const [, csr] = await crypto.createCsr({ altNames: ['shop.test'] }, keyPem)
   await expect(client.finalizeOrder(placed, csr)).rejects.toThrow(/compromised/)
+})
+
+test('by another account that has proven all of its names', async () => {
+  await using web = await startChallengeWeb()
+  await using ca = await startAcmeServer({ httpPort: web.port })
+  const client = await registeredClient(ca)
+  const other = await registeredClient(ca)
+  const { pem } = await issueByHttp(client, web, ['a.shop.test', 'b.shop.test'])
+  await proveByHttp(other, web, await order(other, ['a.shop.test']))
+  await expect(other.revokeCertificate(pem)).rejects.toThrow(/nor is authorized/)
+  await proveByHttp(other, web, await order(other, ['b.shop.test']))
+  await other.revokeCertificate(pem)
+  expect(ca.log.of('revoked')).toHaveLength(1)
 })
 
 test("another CA's certificate is not known", async () => {
