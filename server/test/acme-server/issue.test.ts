@@ -1,31 +1,23 @@
-import { X509Certificate } from 'node:crypto'
-import { createServer } from 'node:tls'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { crypto } from 'acme-client'
 import { expect, test } from 'vitest'
 import { generateKeyPem } from '../../control/certificates/keys.ts'
 import { startTestDns } from '../dns.ts'
-import { freePorts } from '../ports.ts'
 import { isChain, opensslVerify, splitChain } from './chains.ts'
-import { finish, issueByHttp, order, proveByHttp, registeredClient, startChallengeWeb, type TestClient } from './rig.ts'
+import {
+  finish,
+  issueByHttp,
+  order,
+  prove,
+  proveByHttp,
+  registeredClient,
+  send,
+  startChallengeWeb,
+  type TestClient,
+} from './rig.ts'
 import { type AcmeServer, startAcmeServer } from './server.ts'
 
 type Order = Awaited<ReturnType<typeof order>>
-
-/** Meets the challenges of one type by what `present` does. */
-async function prove(
-  client: TestClient,
-  placed: Order,
-  type: string,
-  present: (name: string, keyAuthorization: string, token: string) => Promise<void> | void,
-): Promise<void> {
-  for (const authorization of await client.getAuthorizations(placed)) {
-    const challenge = authorization.challenges.find((item) => item.type === type)
-    if (challenge === undefined) throw new Error(`${type} is not offered for ${authorization.identifier.value}`)
-    await present(authorization.identifier.value, await client.getChallengeKeyAuthorization(challenge), challenge.token)
-    await client.completeChallenge(challenge)
-    await client.waitForValidStatus(authorization)
-  }
-}
 
 async function offered(client: TestClient, placed: Order): Promise<string[]> {
   const [authorization] = await client.getAuthorizations(placed)
@@ -42,7 +34,7 @@ test('http-01: the certificate is right for node:crypto and OpenSSL, and so is i
   const [leaf] = splitChain(pem)
 
   expect(leaf?.subjectAltName).toBe('DNS:www.shop.test, DNS:shop.test')
-  expect(leaf?.checkPrivateKey((await import('node:crypto')).createPrivateKey(keyPem))).toBe(true)
+  expect(leaf?.checkPrivateKey(createPrivateKey(keyPem))).toBe(true)
   expect(Math.abs((leaf?.validFromDate.getTime() ?? 0) - Date.now())).toBeLessThan(60_000)
   expect([isChain(pem, first), isChain(pem, second)]).toEqual([true, false])
   expect(opensslVerify(pem, first)).toBe('OK')
@@ -157,81 +149,6 @@ test.each([
   })
 })
 
-type AlpnAnswer = { protocols: string[]; pem: string; keyPem: string; serverName: string }
-
-/** A TLS server that answers whatever it is told to, and keeps what was asked for. */
-async function startAlpn(answer: Omit<AlpnAnswer, 'serverName'>) {
-  const [port = 0] = await freePorts(1)
-  const asked: string[] = []
-  const server = createServer({
-    cert: answer.pem,
-    key: answer.keyPem,
-    ALPNCallback: ({ servername, protocols }) => {
-      asked.push(`${servername} ${protocols.join(',')}`)
-      return answer.protocols.find((item) => protocols.includes(item))
-    },
-  })
-  server.on('tlsClientError', () => undefined)
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
-  return {
-    port,
-    asked,
-    setContext: (pem: string, key: string) => server.setSecureContext({ cert: pem, key }),
-    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),
-  }
-}
-
-async function alpnCertificate(name: string, keyAuthorization: string): Promise<{ pem: string; keyPem: string }> {
-  const authorization = { identifier: { type: 'dns', value: name } } as never
-  const [key, pem] = await crypto.createAlpnCertificate(authorization, keyAuthorization, await generateKeyPem())
-  return { pem: pem.toString(), keyPem: key.toString() }
-}
-
-test('tls-alpn-01: dialled by that protocol and name alone', async () => {
-  await using alpn = await startAlpn({ protocols: ['acme-tls/1'], ...(await alpnCertificate('shop.test', 'not yet')) })
-  await using ca = await startAcmeServer({ tlsPort: alpn.port })
-  const client = await registeredClient(ca)
-  const placed = await order(client, ['shop.test'])
-  await prove(client, placed, 'tls-alpn-01', async (name, keyAuthorization) => {
-    const { pem, keyPem } = await alpnCertificate(name, keyAuthorization)
-    alpn.setContext(pem, keyPem)
-  })
-  const { pem } = await finish(client, placed, ['shop.test'])
-  expect(alpn.asked).toEqual(['shop.test acme-tls/1'])
-  expect(opensslVerify(pem, ca.rootPems[0])).toBe('OK')
-})
-
-test.each([
-  ['another digest', 'unexpected acmeIdentifier digest', async () => alpnCertificate('shop.test', 'wrong')],
-  ['another name', 'wrong subject alternative name', async (key: string) => alpnCertificate('other.test', key)],
-  ['a certificate of a CA', 'not self-signed', async () => authorityCertificate()],
-])('tls-alpn-01 with %s fails', async (_what, text, make) => {
-  await using alpn = await startAlpn({ protocols: ['acme-tls/1'], ...(await alpnCertificate('shop.test', 'not yet')) })
-  await using ca = await startAcmeServer({ tlsPort: alpn.port })
-  const client = await registeredClient(ca)
-  const placed = await order(client, ['shop.test'])
-  const proving = prove(client, placed, 'tls-alpn-01', async (_name, keyAuthorization) => {
-    const { pem, keyPem } = await make(keyAuthorization)
-    alpn.setContext(pem, keyPem)
-  })
-  await expect(proving).rejects.toThrow(text)
-})
-
-async function authorityCertificate(): Promise<{ pem: string; keyPem: string }> {
-  const { createTestAuthority } = await import('../certificates.ts')
-  const { chainPem, privateKeyPem } = await (await createTestAuthority()).issue(['shop.test'])
-  return { pem: chainPem, keyPem: privateKeyPem }
-}
-
-test('tls-alpn-01 with a server that speaks other protocols only fails', async () => {
-  await using alpn = await startAlpn({ protocols: ['h2'], ...(await alpnCertificate('shop.test', 'x')) })
-  await using ca = await startAcmeServer({ tlsPort: alpn.port })
-  const client = await registeredClient(ca)
-  await expect(prove(client, await order(client, ['shop.test']), 'tls-alpn-01', () => undefined)).rejects.toThrow(
-    /alert|ALPN/,
-  )
-})
-
 test('addresses (RFC 8738) by http-01, without a common name; not by DNS, not in every profile', async () => {
   await using web = await startChallengeWeb()
   await using dns = await startTestDns()
@@ -267,6 +184,10 @@ test('an order that takes time is processing, with Retry-After, until its time h
     expect(await client.finalizeOrder(placed, csr)).toMatchObject({ status: 'processing' })
     clock.now += 29_999
     expect(await client.getOrder(placed)).toMatchObject({ status: 'processing' })
+    const read = { url: placed.url, payload: null, keyPem: client.accountPem, kid: client.getAccountUrl() }
+    expect((await send(ca, read)).headers['retry-after']).toBe('1')
+    ca.settings.pollSeconds = 7
+    expect((await send(ca, read)).headers['retry-after']).toBe('7')
     expect(ca.log.of('issued')).toHaveLength(0)
     clock.now += 1
     const valid = await client.getOrder(placed)

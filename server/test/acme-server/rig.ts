@@ -141,6 +141,22 @@ export async function proveByHttp(client: Client, web: ChallengeWeb, placed: Ord
   }
 }
 
+/** Meets the challenges of one type by what `present` does. */
+export async function prove(
+  client: Client,
+  placed: Order,
+  type: string,
+  present: (name: string, keyAuthorization: string, token: string) => Promise<void> | void,
+): Promise<void> {
+  for (const authorization of await client.getAuthorizations(placed)) {
+    const challenge = authorization.challenges.find((item) => item.type === type)
+    if (challenge === undefined) throw new Error(`${type} is not offered for ${authorization.identifier.value}`)
+    await present(authorization.identifier.value, await client.getChallengeKeyAuthorization(challenge), challenge.token)
+    await client.completeChallenge(challenge)
+    await client.waitForValidStatus(authorization)
+  }
+}
+
 /** Finalizes an order that is ready and downloads its certificate. */
 export async function finish(
   client: Client,

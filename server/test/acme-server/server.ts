@@ -57,6 +57,8 @@ export type AcmeServer = AsyncDisposable & {
 /** Settings that take effect at once when they are set. */
 export type TunableSettings = {
   -readonly [K in
+    | 'httpPort'
+    | 'tlsPort'
     | 'nonceRejectPercent'
     | 'finalizeDelayMs'
     | 'validationDelayMs'
