@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { authenticate, payloadOf, signerOf } from './authenticate.ts'
 import type { Call } from './calls.ts'
+import type { ChallengeType } from './challenge-type.ts'
 import type { Answer, Context } from './context.ts'
-import { baseOf, type Identifier } from './identifiers.ts'
+import type { Identifier } from './identifier.ts'
+import { baseOf } from './identifiers.ts'
 import { AcmeProblem } from './problem.ts'
-import type { ChallengeType } from './settings.ts'
 import { type Account, type Authorization, type Challenge, newId } from './state.ts'
 
 const PENDING_LIFETIME_MS = 7 * 86_400_000
@@ -71,9 +72,14 @@ export function ownAuthorization({ state, settings }: Context, account: Account,
   if (authorization === undefined) throw new AcmeProblem('malformed', 'No such authorization', { status: 404 })
   if (authorization.accountId !== account.id)
     throw new AcmeProblem('unauthorized', 'Account does not own authorization')
-  const isOpen = authorization.status === 'pending' || authorization.status === 'valid'
-  if (isOpen && authorization.expiresAt <= settings.clock()) authorization.status = 'expired'
+  expireAuthorization(authorization, settings.clock())
   return authorization
+}
+
+/** Ends what is still open when its time has come. */
+export function expireAuthorization(authorization: Authorization, now: number): void {
+  const isOpen = authorization.status === 'pending' || authorization.status === 'valid'
+  if (isOpen && authorization.expiresAt <= now) authorization.status = 'expired'
 }
 
 /** A challenge as JSON (RFC 8555 section 8; dns-persist-01 names issuers and account instead of a token). */

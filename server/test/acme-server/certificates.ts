@@ -12,12 +12,9 @@ const reasons = new Set([0, 1, 3, 4, 5])
 const KEY_COMPROMISE = 1
 
 /** Downloads a chain (RFC 8555 section 7.4.2); the other one is linked as alternate. */
-export function answerCertificate(
-  { state, urls, log, ...rest }: Context,
-  call: Call,
-  request: { body: Buffer; url: string },
-): Answer {
-  const signed = authenticate({ state, urls, log, ...rest }, request, 'account')
+export function answerCertificate(context: Context, call: Call, request: { body: Buffer; url: string }): Answer {
+  const { state, urls, log } = context
+  const signed = authenticate(context, request, 'account')
   expectRead(signed)
   const certificate = state.certificates.get(call.id)
   const chain = Number(call.part ?? 0)
@@ -49,7 +46,7 @@ export function answerRevokeCert(context: Context, request: { body: Buffer; url:
   const certificate = state.certificateByFingerprint.get(fingerprint)
   if (certificate === undefined)
     throw new AcmeProblem('malformed', 'Certificate from unrecognized issuer', { status: 404 })
-  const by = rightOf(signed, certificate)
+  const by = rightOf(context, signed, certificate)
   if (typeof reason !== 'number' || !reasons.has(reason)) {
     const detail = `unsupported revocation reason code provided: ${JSON.stringify(reason)}. Supported reasons: ${[...reasons].join(', ')}`
     throw new AcmeProblem('badRevocationReason', detail)
@@ -63,7 +60,7 @@ export function answerRevokeCert(context: Context, request: { body: Buffer; url:
   return { status: 200 }
 }
 
-function rightOf({ account, key }: Signed, certificate: Certificate): 'account' | 'certificate-key' {
+function rightOf(context: Context, { account, key }: Signed, certificate: Certificate): 'account' | 'certificate-key' {
   if (account === null) {
     if (key.key.equals(certificate.publicKey)) return 'certificate-key'
     throw new AcmeProblem(
@@ -71,6 +68,21 @@ function rightOf({ account, key }: Signed, certificate: Certificate): 'account' 
       'JWK embedded in revocation request must be the same public key as the cert to be revoked',
     )
   }
-  if (account.id === certificate.accountId) return 'account'
-  throw new AcmeProblem('unauthorized', 'The account did not request this certificate')
+  const mayRevoke = account.id === certificate.accountId || holdsAuthorizations(context, account.id, certificate.names)
+  if (mayRevoke) return 'account'
+  throw new AcmeProblem(
+    'unauthorized',
+    'The account neither requested this certificate nor is authorized for its names',
+  )
+}
+
+/** Whether an account has proven every name of a certificate that another one got (RFC 8555 section 7.6). */
+function holdsAuthorizations({ state, settings }: Context, accountId: string, names: readonly string[]): boolean {
+  const now = settings.clock()
+  const proven = new Set<string>()
+  for (const item of state.authorizations.values()) {
+    const isHeld = item.accountId === accountId && item.status === 'valid' && item.expiresAt > now
+    if (isHeld) proven.add(`${item.isWildcard ? '*.' : ''}${item.identifier.value}`)
+  }
+  return names.every((name) => proven.has(name))
 }

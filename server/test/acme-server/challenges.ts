@@ -3,9 +3,10 @@ import { authenticate, payloadOf, signerOf } from './authenticate.ts'
 import { challengeBody, ownAuthorization } from './authorizations.ts'
 import type { Call } from './calls.ts'
 import type { Answer, Context } from './context.ts'
+import type { ValidationFault } from './faults.ts'
 import { AcmeProblem } from './problem.ts'
 import type { Account, Authorization, Challenge } from './state.ts'
-import { validate } from './validate.ts'
+import { type Verdict, validate } from './validate.ts'
 
 /** The challenge's own URL (RFC 8555 section 7.5.1): an empty object asks for validation, which goes on after the answer. */
 export function answerChallenge(context: Context, call: Call, request: { body: Buffer; url: string }): Answer {
@@ -39,9 +40,12 @@ async function decide(
   authorization: Authorization,
   challenge: Challenge,
 ): Promise<void> {
-  const { settings, state, limits, log } = context
+  const { settings, state, limits, log, faults } = context
   if (settings.validationDelayMs > 0) await sleep(settings.validationDelayMs, undefined, { ref: false })
-  const { problem, target } = await validate(context, account, authorization, challenge)
+  const fault = faults.takeValidation()
+  if (fault?.kind === 'stuck') return
+  const { problem, target } =
+    fault === null ? await validate(context, account, authorization, challenge) : spoiltVerdict(fault)
   // An authorization that was deactivated meanwhile stays so.
   if (authorization.status !== 'pending') return
   const name = authorization.identifier.value
@@ -62,4 +66,11 @@ async function decide(
   }
   const found = problem === null ? null : { type: problem.type, detail: problem.message }
   log.add({ kind: 'validation', accountId: account.id, name, type: challenge.type, target, problem: found })
+}
+
+function spoiltVerdict({
+  type = 'connection',
+  detail = 'During secondary validation: Timeout',
+}: ValidationFault): Verdict {
+  return { target: '', problem: new AcmeProblem(type, detail) }
 }

@@ -3,7 +3,7 @@ import type { FaultBoard } from './faults.ts'
 import type { Hierarchy } from './hierarchy.ts'
 import type { RateLimits } from './limits.ts'
 import type { WritableLog } from './log.ts'
-import type { Renewals } from './renewal.ts'
+import type { Renewals } from './renewal-rule.ts'
 import type { Profile, Settings } from './settings.ts'
 import type { State } from './state.ts'
 

@@ -1,7 +1,8 @@
 import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { bitStringBytes, type Element, objectIdText, readChildren, readElement, tags } from './der.ts'
 import { extensionIds } from './hierarchy.ts'
-import { addressText, type Identifier } from './identifiers.ts'
+import type { Identifier } from './identifier.ts'
+import { addressText } from './identifiers.ts'
 import { AcmeProblem } from './problem.ts'
 import type { CheckedCsr } from './state.ts'
 

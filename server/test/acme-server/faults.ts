@@ -8,7 +8,7 @@ export type AnswerFault =
   | { readonly kind: 'slow'; readonly delayMs: number }
   /** The connection stays open, nothing comes. */
   | { readonly kind: 'silence' }
-  /** The connection is reset. */
+  /** The connection is closed without an answer. */
   | { readonly kind: 'close' }
   | { readonly kind: 'status'; readonly status: number; readonly retryAfter?: string; readonly body?: string }
   | {
@@ -39,7 +39,10 @@ export type IssueFault = {
   readonly shiftMs?: number
 }
 
-/** The order stays in processing until it expires. */
+/** What can be wrong with a validation: it fails although the challenge is met. Default `connection`. */
+export type ValidationFault = { readonly kind: 'failed'; readonly type?: ProblemType; readonly detail?: string }
+
+/** The order stays in processing until it expires; the challenge is never decided. */
 export type StuckFault = { readonly kind: 'stuck' }
 
 export type FaultOptions = {
@@ -54,8 +57,8 @@ export type FaultOptions = {
 /** A fault that was set; it ends by itself after its `times`. */
 export type SetFault = { readonly hits: number; remove(): void }
 
-type Target = CallKind | 'any' | 'issuance'
-type AnyFault = AnswerFault | IssueFault | StuckFault
+type Target = CallKind | 'any' | 'issuance' | 'validation'
+type AnyFault = AnswerFault | IssueFault | ValidationFault | StuckFault
 type Entry = { target: Target; fault: AnyFault; options: FaultOptions; hits: number }
 
 /** What a test sets. */
@@ -64,6 +67,8 @@ export type Faults = {
   set(call: CallKind | 'any', fault: AnswerFault, options?: FaultOptions): SetFault
   /** Faults of what is signed, or of signing. */
   set(call: 'issuance', fault: IssueFault | StuckFault, options?: Omit<FaultOptions, 'isAfterEffect'>): SetFault
+  /** Faults of validations, by whatever type of challenge. */
+  set(call: 'validation', fault: ValidationFault | StuckFault, options?: Omit<FaultOptions, 'isAfterEffect'>): SetFault
   clear(): void
 }
 
@@ -72,6 +77,7 @@ export type FaultBoard = Faults & {
   takeAnswer(call: CallKind): { readonly fault: AnswerFault; readonly isAfterEffect: boolean } | null
   takeIssuance(): IssueFault | null
   takeStuck(): boolean
+  takeValidation(): ValidationFault | StuckFault | null
 }
 
 export function createFaults(random: () => number, log: WritableLog): FaultBoard {
@@ -80,7 +86,7 @@ export function createFaults(random: () => number, log: WritableLog): FaultBoard
     const index = entries.indexOf(entry)
     if (index >= 0) entries.splice(index, 1)
   }
-  const take = (call: CallKind | 'issuance', isWanted: (entry: Entry) => boolean): Entry | null => {
+  const take = (call: CallKind | 'issuance' | 'validation', isWanted: (entry: Entry) => boolean): Entry | null => {
     const found = entries.find((entry) => isWanted(entry) && random() < (entry.options.rate ?? 1))
     if (found === undefined) return null
     found.hits++
@@ -110,5 +116,9 @@ export function createFaults(random: () => number, log: WritableLog): FaultBoard
       return entry === null ? null : (entry.fault as IssueFault)
     },
     takeStuck: () => take('issuance', ({ target, fault }) => target === 'issuance' && fault.kind === 'stuck') !== null,
+    takeValidation() {
+      const entry = take('validation', ({ target }) => target === 'validation')
+      return entry === null ? null : (entry.fault as ValidationFault | StuckFault)
+    },
   }
 }

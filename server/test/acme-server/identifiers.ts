@@ -1,8 +1,6 @@
 import { isIP, isIPv4 } from 'node:net'
+import type { Identifier } from './identifier.ts'
 import { AcmeProblem, type Subproblem } from './problem.ts'
-
-/** RFC 8555 section 9.7.7 and RFC 8738. */
-export type Identifier = { readonly type: 'dns' | 'ip'; readonly value: string }
 
 const LABEL = /^(?!-)[a-z0-9-]{1,63}(?<!-)$/
 /** Most identifiers that are looked at before the profile's own limit counts. */

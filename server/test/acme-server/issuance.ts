@@ -14,25 +14,23 @@ export function completeIssuance(context: Context, order: Order): void {
   try {
     order.certificateId = issue(context, order, csr)
     order.status = 'valid'
+    order.processing = null
   } catch (error) {
     order.status = 'invalid'
     order.error = error instanceof AcmeProblem ? error : new AcmeProblem('serverInternal', String(error))
   }
 }
 
-function issue(
-  { state, hierarchy, settings, limits, faults, log, ...rest }: Context,
-  order: Order,
-  csr: CheckedCsr,
-): string {
-  const profile = profileStillOffered({ state, hierarchy, settings, limits, faults, log, ...rest }, order.profile)
+function issue(context: Context, order: Order, csr: CheckedCsr): string {
+  const { state, hierarchy, settings, limits, faults, log } = context
+  const profile = profileStillOffered(context, order.profile)
   const names = order.identifiers.map(({ value }) => value)
   const notBefore = Math.floor(settings.clock() / 1_000 - settings.backdateSeconds) * 1_000
   const notAfter = notBefore + profile.lifetimeSeconds * 1_000
   const fault = faults.takeIssuance()
   const commonName = profile.hasCommonName === true ? commonNameOf(csr, names) : null
   const { identifiers } = order
-  const leaf = issueLeaf(hierarchy, { identifiers, commonName, spki: csr.spki, notBefore, notAfter, fault })
+  const leaf = issueLeaf(hierarchy, { identifiers, commonName, ...keyOf(csr), notBefore, notAfter, fault })
   const { der, serial, certId, fingerprint, publicKey, chains } = leaf
   const certificate = {
     id: newId(),
@@ -67,6 +65,10 @@ function issue(
     notAfter,
   })
   return certificate.id
+}
+
+function keyOf({ spki, publicKey }: CheckedCsr): Pick<CheckedCsr, 'spki' | 'publicKey'> {
+  return { spki, publicKey }
 }
 
 function commonNameOf({ commonName }: CheckedCsr, names: readonly string[]): string | null {

@@ -23,13 +23,15 @@ import {
   spkiOf,
   toPem,
 } from './hierarchy.ts'
-import { addressBytes, type Identifier } from './identifiers.ts'
+import type { Identifier } from './identifier.ts'
+import { addressBytes } from './identifiers.ts'
 
 /** What to put into a leaf. */
 export type LeafRequest = {
   readonly identifiers: readonly Identifier[]
   readonly commonName: string | null
   readonly spki: Buffer
+  readonly publicKey: KeyObject
   readonly notBefore: number
   readonly notAfter: number
   readonly fault: IssueFault | null
@@ -76,7 +78,7 @@ export function issueLeaf(hierarchy: Hierarchy, request: LeafRequest): Leaf {
     serial: integerContent(serial).toString('hex'),
     certId: `${hierarchy.intermediate.keyId.toString('base64url')}.${integerContent(serial).toString('base64url')}`,
     fingerprint: createHash('sha256').update(der).digest('hex'),
-    publicKey: createPublicKey({ key: spki, format: 'der', type: 'spki' }),
+    publicKey: spki === request.spki ? request.publicKey : createPublicKey({ key: spki, format: 'der', type: 'spki' }),
     chains: [`${leafPem}\n${above.pem}`, `${leafPem}\n${hierarchy.crossSigned.pem}`],
   }
 }

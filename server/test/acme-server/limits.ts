@@ -96,10 +96,13 @@ export function createLimits(options: RateLimitOptions | undefined, clock: () =>
     const full = Math.max(buckets.get(`${name} ${key}`) ?? 0, clock()) + stepMs(limit)
     return full - limit.periodSeconds * 1_000
   }
-  const spend = (name: BucketName, key: string): void => {
+  /** Takes one where there is room: never more than the bucket holds. False when there was none. */
+  const spend = (name: BucketName, key: string): boolean => {
     const limit = table[name]
-    if (limit === null) return
+    if (limit === null) return true
+    if (roomAt(name, key) > clock()) return false
     buckets.set(`${name} ${key}`, Math.max(buckets.get(`${name} ${key}`) ?? 0, clock()) + stepMs(limit))
+    return true
   }
   const check = (name: BucketName, key: string): void => {
     const limit = table[name]
@@ -109,11 +112,10 @@ export function createLimits(options: RateLimitOptions | undefined, clock: () =>
     log.add({ kind: 'limit', limit: name, key, isEnforced, retryAt })
     if (isEnforced) throw rateLimited(name, limit, key, { retryAt, now: clock() })
   }
-  /** What a certificate costs although it was let through: never more than the bucket holds. */
-  const spendIfRoom = (name: BucketName, key: string): void => {
+  /** What a certificate costs that was let through when it was ordered. */
+  const spendIssued = (name: BucketName, key: string): void => {
     const retryAt = roomAt(name, key)
-    if (retryAt <= clock()) spend(name, key)
-    else log.add({ kind: 'limit', limit: name, key, isEnforced: false, retryAt })
+    if (!spend(name, key)) log.add({ kind: 'limit', limit: name, key, isEnforced: false, retryAt })
   }
   const checkPaused = (accountId: string, names: readonly string[]): void => {
     const most = table.consecutiveFailures
@@ -145,7 +147,7 @@ export function createLimits(options: RateLimitOptions | undefined, clock: () =>
       if (knownSets.has(setKey(names))) return
       for (const domain of registeredDomains(names)) check('certificatesPerDomain', domain)
       check('newOrdersPerAccount', accountId)
-      spendIfRoom('newOrdersPerAccount', accountId)
+      spend('newOrdersPerAccount', accountId)
     },
     spendCertificate(names, isReplacement) {
       if (limits.mode === 'off') return
@@ -153,21 +155,21 @@ export function createLimits(options: RateLimitOptions | undefined, clock: () =>
       const isRenewal = knownSets.has(key)
       knownSets.add(key)
       if (isReplacement) return
-      spendIfRoom('certificatesPerExactSet', key)
+      spendIssued('certificatesPerExactSet', key)
       if (isRenewal) return
-      for (const domain of registeredDomains(names)) spendIfRoom('certificatesPerDomain', domain)
+      for (const domain of registeredDomains(names)) spendIssued('certificatesPerDomain', domain)
     },
     spendFailure(accountId, name) {
       if (limits.mode === 'off') return
       const key = `${accountId} ${name}`
       failures.set(key, (failures.get(key) ?? 0) + 1)
-      if (roomAt('failedAuthorizations', key) <= clock()) spend('failedAuthorizations', key)
+      spend('failedAuthorizations', key)
     },
     noteSuccess: (accountId, name) => void failures.delete(`${accountId} ${name}`),
     spendNewAccount(address) {
       if (limits.mode === 'off') return
       check('newAccountsPerAddress', address)
-      if (roomAt('newAccountsPerAddress', address) <= clock()) spend('newAccountsPerAddress', address)
+      spend('newAccountsPerAddress', address)
     },
     unpause(accountId) {
       for (const key of failures.keys()) if (key.startsWith(`${accountId} `)) failures.delete(key)

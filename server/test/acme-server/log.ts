@@ -1,5 +1,5 @@
 import type { CallKind } from './calls.ts'
-import type { ChallengeType } from './settings.ts'
+import type { ChallengeType } from './challenge-type.ts'
 
 /** What the server did, each with its time by the server's clock (ms since 1970). */
 export type LogEntry = { readonly at: number } & (
@@ -61,7 +61,7 @@ export type LogEntry = { readonly at: number } & (
       readonly isEnforced: boolean
       readonly retryAt: number
     }
-  | { readonly kind: 'fault'; readonly call: CallKind | 'issuance'; readonly fault: string }
+  | { readonly kind: 'fault'; readonly call: CallKind | 'issuance' | 'validation'; readonly fault: string }
   | { readonly kind: 'refused'; readonly call: CallKind; readonly type: string; readonly detail: string }
 )
 

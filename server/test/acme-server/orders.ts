@@ -1,8 +1,9 @@
 import { authenticate, expectRead, payloadOf, signerOf } from './authenticate.ts'
-import { createAuthorization, findReusable } from './authorizations.ts'
+import { createAuthorization, expireAuthorization, findReusable } from './authorizations.ts'
 import type { Call } from './calls.ts'
 import type { Answer, Context } from './context.ts'
-import { type Identifier, readIdentifiers } from './identifiers.ts'
+import type { Identifier } from './identifier.ts'
+import { readIdentifiers } from './identifiers.ts'
 import { completeIssuance } from './issuance.ts'
 import { AcmeProblem, type Subproblem } from './problem.ts'
 import { profileOf } from './profiles.ts'
@@ -77,7 +78,7 @@ export function orderAnswer({ urls, settings }: Context, order: Order): Answer {
 /** Moves an order on to where its authorizations, its expiry and the clock have brought it (section 7.1.6). */
 export function refreshOrder(context: Context, order: Order): void {
   const now = context.settings.clock()
-  if (order.status === 'pending') judgeAuthorizations(context, order)
+  if (order.status === 'pending' || order.status === 'ready') judgeAuthorizations(context, order)
   if (order.status === 'processing' && order.processing !== null && now >= order.processing.dueAt)
     completeIssuance(context, order)
   if (order.status !== 'valid' && order.status !== 'invalid' && now >= order.expiresAt) {
@@ -88,6 +89,7 @@ export function refreshOrder(context: Context, order: Order): void {
 
 function judgeAuthorizations({ state, settings }: Context, order: Order): void {
   const authorizations = order.authorizationIds.map((id) => state.authorizations.get(id))
+  for (const item of authorizations) if (item !== undefined) expireAuthorization(item, settings.clock())
   const failed = authorizations.filter(
     (item) => item !== undefined && ['invalid', 'deactivated', 'expired'].includes(item.status),
   )
@@ -109,7 +111,7 @@ function judgeAuthorizations({ state, settings }: Context, order: Order): void {
     })
     return
   }
-  const isAllValid = authorizations.every((item) => item?.status === 'valid' && item.expiresAt > settings.clock())
+  const isAllValid = authorizations.every((item) => item?.status === 'valid')
   if (isAllValid) order.status = 'ready'
 }
 

@@ -1,4 +1,4 @@
-import type { Identifier } from './identifiers.ts'
+import type { Identifier } from './identifier.ts'
 
 /** Status that goes with each problem type (RFC 8555 section 6.7, RFC 9773 section 7.4, draft-ietf-acme-profiles). */
 const statuses = {

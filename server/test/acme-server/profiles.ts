@@ -1,5 +1,5 @@
 import type { Context } from './context.ts'
-import type { Identifier } from './identifiers.ts'
+import type { Identifier } from './identifier.ts'
 import { AcmeProblem } from './problem.ts'
 import type { Profile } from './settings.ts'
 

@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, type KeyObject, sign } from 'node:crypto'
+import { createPrivateKey, type KeyObject, sign } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { Client, type ClientExternalAccountBindingOptions, crypto, type Order } from 'acme-client'
@@ -141,6 +141,22 @@ export async function proveByHttp(client: Client, web: ChallengeWeb, placed: Ord
   }
 }
 
+/** Meets the challenges of one type by what `present` does. */
+export async function prove(
+  client: Client,
+  placed: Order,
+  type: string,
+  present: (name: string, keyAuthorization: string, token: string) => Promise<void> | void,
+): Promise<void> {
+  for (const authorization of await client.getAuthorizations(placed)) {
+    const challenge = authorization.challenges.find((item) => item.type === type)
+    if (challenge === undefined) throw new Error(`${type} is not offered for ${authorization.identifier.value}`)
+    await present(authorization.identifier.value, await client.getChallengeKeyAuthorization(challenge), challenge.token)
+    await client.completeChallenge(challenge)
+    await client.waitForValidStatus(authorization)
+  }
+}
+
 /** Finalizes an order that is ready and downloads its certificate. */
 export async function finish(
   client: Client,
@@ -194,13 +210,6 @@ export async function freshNonce(ca: AcmeServer): Promise<string> {
 export function publicJwk(key: KeyObject): Record<string, string> {
   const { kty = '', crv = '', x = '', y = '', n = '', e = '' } = key.export({ format: 'jwk' })
   return kty === 'RSA' ? { e, kty, n } : { crv, kty, x, y }
-}
-
-/** RFC 7638, over SHA-256. */
-export function thumbprint(keyPem: string): string {
-  return createHash('sha256')
-    .update(JSON.stringify(publicJwk(createPrivateKey(keyPem))))
-    .digest('base64url')
 }
 
 /** The problem of what acme-client rejects is text alone; this one is the document. */

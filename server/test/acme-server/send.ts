@@ -50,7 +50,7 @@ export function spoiltAnswer(fault: AnswerFault): Answer | null {
   }
 }
 
-/** Resets the connection for the fault `close`; for `silence` it stays as it is. */
+/** Closes the connection for the fault `close`; for `silence` it stays as it is. */
 export function breakOff(incoming: IncomingMessage, fault: AnswerFault): void {
   if (fault.kind === 'close') incoming.socket.destroy()
 }

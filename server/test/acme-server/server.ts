@@ -12,7 +12,7 @@ import { handle } from './handle.ts'
 import { createHierarchy } from './hierarchy.ts'
 import { createLimits, type RateLimits } from './limits.ts'
 import { type AcmeLog, createLog } from './log.ts'
-import { createRenewals, type Renewals } from './renewal.ts'
+import { createRenewals, type Renewals } from './renewal-rule.ts'
 import { type AcmeServerOptions, type Profile, type Settings, settingsOf } from './settings.ts'
 import { createState, forgetAll } from './state.ts'
 
@@ -35,7 +35,7 @@ export type AcmeServer = AsyncDisposable & {
   /** Profiles offered: set and deleted while it runs. */
   readonly profiles: Map<string, Profile>
   /** What may be changed while it runs; the rest is fixed at the start. */
-  readonly settings: Pick<Tunable, keyof Tunable>
+  readonly settings: TunableSettings
   /** What the account's URL is called in `accounturi` of CAA and dns-persist-01 records. */
   accountUrl(accountId: string): string
   /** Accounts that exist now. */
@@ -54,14 +54,19 @@ export type AcmeServer = AsyncDisposable & {
   restart(options: { readonly forget: boolean }): Promise<void>
 }
 
-type Tunable = {
+/** Settings that take effect at once when they are set. */
+export type TunableSettings = {
   -readonly [K in
+    | 'httpPort'
+    | 'tlsPort'
     | 'nonceRejectPercent'
     | 'finalizeDelayMs'
     | 'validationDelayMs'
     | 'pollSeconds'
     | 'authorizationReuseSeconds'
     | 'rejectedNames'
+    | 'externalAccounts'
+    | 'caaIdentities'
     | 'termsOfService']: Settings[K]
 }
 

@@ -1,8 +1,6 @@
+import { type ChallengeType, challengeTypes } from './challenge-type.ts'
 import type { RateLimitOptions } from './limits.ts'
-import type { RenewalRule } from './renewal.ts'
-
-export const challengeTypes = ['http-01', 'dns-01', 'tls-alpn-01', 'dns-persist-01'] as const
-export type ChallengeType = (typeof challengeTypes)[number]
+import type { RenewalRule } from './renewal-rule.ts'
 
 /** One profile of draft-ietf-acme-profiles. */
 export type Profile = {

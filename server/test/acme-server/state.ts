@@ -1,8 +1,8 @@
 import { type KeyObject, randomBytes } from 'node:crypto'
-import type { Identifier } from './identifiers.ts'
+import type { ChallengeType } from './challenge-type.ts'
+import type { Identifier } from './identifier.ts'
 import type { RequestKey } from './jwk.ts'
 import type { AcmeProblem } from './problem.ts'
-import type { ChallengeType } from './settings.ts'
 
 /** RFC 8555 section 7.1.2. */
 export type Account = {
