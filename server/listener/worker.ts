@@ -164,8 +164,9 @@ async function run(message: StartMessage): Promise<void> {
   const delay = createDelayMeter()
   const sendStatus = (): void => {
     const held = { contexts: contexts.size, contextBytes: contexts.bytes, residentBytes: process.memoryUsage.rss() }
-    const counters = { ...door.counters(), ...held, loopDelayMs: delay.take(), handshakeKinds: kinds.byKind }
-    report({ type: 'status', counters })
+    const counters = { ...door.counters(), ...held, loopDelayMs: delay.take() }
+    const sums = { handshakeKinds: kinds.byKind, contextUse: contexts.use }
+    report({ type: 'status', counters: { ...counters, ...sums } })
   }
   setInterval(sendStatus, STATUS_EVERY_MS).unref()
 }
