@@ -8,6 +8,7 @@ import { startBlobFetch } from './blob-fetch.ts'
 import { createEdgeBlobs } from './blobs.ts'
 import { type EdgeStore, isDamage } from './edge-store.ts'
 import { type ChannelOptions, LinkRefusedError, openChannel } from './link-channel.ts'
+import type { BlobFaultListener } from './worker-process.ts'
 
 /** First and longest wait before connecting again; each is doubled and jittered. */
 const MIN_BACKOFF_MS = 100
@@ -24,6 +25,8 @@ const SILENCE_LIMIT_MS = 24 * 60 * 60 * 1_000
 /** The workers, as far as the link concerns them. */
 export type LinkPool = ApplyPool & {
   status(): { readonly workers: number; readonly runtime: string }
+  /** Sets who hears of blobs that are missing or damaged on disk. */
+  onBlobFault?(listener: BlobFaultListener): void
 }
 
 /** What the link needs. */
@@ -62,6 +65,7 @@ export function startLink(options: LinkOptions): Link {
     onChange: announce,
     log,
   })
+  options.pool.onBlobFault?.(fetch.repair)
   const applier: Applier = createApplier({
     store,
     pool: options.pool,

@@ -29,6 +29,9 @@ export class WorkerStartError extends OperatorError {
 /** Takes what a worker writes to its report pipe (`observe/report-pipe.ts`); throws for what is no report. */
 export type WorkerIntake = (chunk: Buffer) => void
 
+/** Told by a worker that a blob is missing or damaged on disk. */
+export type BlobFaultListener = (digest: string, kind: 'manifest' | 'file') => void
+
 /** One worker process, seen from the supervisor. */
 export type WorkerProcess = {
   readonly pid: number | undefined
@@ -51,6 +54,7 @@ export function startWorkerProcess(
   message: StartMessage,
   log: Logger,
   intake: WorkerIntake = () => undefined,
+  onBlobFault: BlobFaultListener = () => undefined,
 ): WorkerProcess {
   const stdio: ('pipe' | 'inherit')[] = ['pipe', 'pipe', 'inherit', 'pipe']
   const child = spawn(launch.command, [...launch.args], { env: launch.env, cwd: launch.cwd, stdio, detached: true })
@@ -83,6 +87,7 @@ export function startWorkerProcess(
       listening.resolve(report.runtime)
     } else if (report.type === 'failed') reason = report.message
     else if (report.type === 'done') waiting.get(report.id)?.()
+    else if (report.type === 'blob-fault') onBlobFault(report.digest, report.kind)
     else counters = report.counters
   }
   const finish = (why: string): void => {

@@ -119,6 +119,7 @@ async function run(message: StartMessage): Promise<void> {
     deadlines,
     httpsPort: message.https[0]?.port ?? 443,
     panelHop: createPanelHop({ reader, keyPair }),
+    onBlobFault: (digest, kind) => report({ type: 'blob-fault', digest, kind }),
     report: (error) => workerLog('error', 'a request failed', { err: String((error as Error)?.stack ?? error) }),
   })
   const kinds = createHandshakeCounts()
