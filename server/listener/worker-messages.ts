@@ -68,6 +68,8 @@ export type WorkerReport =
   | { readonly type: 'listening'; readonly runtime: string }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'done'; readonly id: number }
+  /** The records cannot be read: their file is damaged. */
+  | { readonly type: 'store-damage' }
   /** A blob of a site is missing or damaged on disk. */
   | { readonly type: 'blob-fault'; readonly digest: string; readonly kind: 'manifest' | 'file' }
   | { readonly type: 'status'; readonly counters: WorkerCounters }

@@ -68,7 +68,7 @@ describe.each(runtimes)('content that is lost on the disk of an edge on %s', (ru
       onChange: () => undefined,
       log: silentLog,
     })
-    rig.pool.onBlobFault(fetch.repair)
+    rig.pool.onDiskFaults({ onBlob: fetch.repair })
   }
   const get = (host: string, path = '/') => request({ protocol: 'http/1.1', port: rig.httpsPort, host, path })
   /** Nobody may ever be sent wrong bytes; the right ones have to come again. */
