@@ -13,6 +13,8 @@ const tools = [
   { binary: 'gnutls-cli', package: 'gnutls-bin', why: 'a real TLS client' },
   { binary: 'tstclnt', package: 'libnss3-tools', why: 'a real TLS client' },
   { binary: 'python3', package: 'python3', why: 'a real TLS client' },
+  { binary: 'go', package: 'golang-go', why: 'a real TLS client' },
+  { binary: 'firefox-esr', package: 'firefox-esr', why: 'a real browser' },
   { binary: 'docker-compose', package: 'docker-compose', why: 'reads docker-compose.yml' },
 ] as const
 

@@ -1,9 +1,10 @@
 import { openEdgeStore, openSoundEdgeStore } from './listener/edge-store.ts'
 import { askPredecessor, awaitSuccessor } from './listener/handover.ts'
-import { startLink } from './listener/link-client.ts'
+import { endDamaged, startLink } from './listener/link-client.ts'
 import { startReportLink } from './listener/observe/report-link.ts'
 import { startStatusServer } from './listener/observe/status-page.ts'
 import { startTailLink } from './listener/observe/tail-link.ts'
+import { startStoreCopies } from './listener/store-copies.ts'
 import { type Prepared, prepareSupervisor, type Supervisor, startSupervisor } from './listener/supervisor.ts'
 import { withPredecessor } from './listener/with-predecessor.ts'
 import type { Bind } from './listener/worker-messages.ts'
@@ -139,12 +140,25 @@ function writerParts(settings: Settings, log: Logger, { edge }: Prepared, served
         log,
         version: ownVersion(),
       })
+      const copies = startStoreCopies({
+        folder: edge.path,
+        store,
+        log,
+        onDamage: (error) => endDamaged({ store, log }, error),
+      })
+      pool.onDiskFaults({ onStore: copies.suspect })
       const isConnected = (): boolean => link.isConnected
       const source = { ...supervisor, members: pool.members, edgeId: edge.identity.edgeId }
       const pages = startStatusServer({ settings, supervisor: source, store, isConnected, version: ownVersion(), log })
       return {
         async close() {
-          const ends = await Promise.allSettled([pages.close(), link.close(), reports.close(), tails.close()])
+          const ends = await Promise.allSettled([
+            pages.close(),
+            link.close(),
+            reports.close(),
+            tails.close(),
+            copies.close(),
+          ])
           for (const one of ends) if (one.status === 'rejected') throw one.reason
         },
       }

@@ -23,6 +23,7 @@ export const trafficFields = [
   'http10',
   'http11',
   'http2',
+  'bytesIn',
 ] as const
 
 /** One of `trafficFields`. */

@@ -5,7 +5,9 @@ import { MAX_MANIFEST_BYTES, manifestBlobs } from '../contract/manifest.ts'
 import type { Payloads, ServingRecord } from '../contract/records.ts'
 import type { Logger } from '../process/log.ts'
 import { createSleeper } from '../process/sleeper.ts'
-import { BlobError, type EdgeBlobs } from './blobs.ts'
+import { startBlobAudit } from './blob-audit.ts'
+import { type BlobKind, createBlobRepair } from './blob-repair.ts'
+import { BlobError, type EdgeBlobs, MissingBlobError } from './blobs.ts'
 import type { EdgeStore } from './edge-store.ts'
 
 /** The control plane is silent for longer than this in the middle of a blob: connect again. */
@@ -31,10 +33,15 @@ export type BlobFetchOptions = {
   readonly log: Logger
 }
 
-/** Brings the content of parked sites, on a connection of its own, so that no record waits for it. */
+/**
+ * Brings the content of parked sites, on a connection of its own, so that no record waits for it; and once more what
+ * was lost on disk of those that are served.
+ */
 export type BlobFetch = {
   /** Looks at the parked sites soon; all are tried again, whatever their waits were. */
   wake(): void
+  /** A blob of a served site is missing or damaged, as far as a worker can tell: looks, and fetches it again. */
+  repair(digest: string, kind: BlobKind): void
   /** Why a site's content is not here, when that is known. */
   reasonFor(siteId: string): string | null
   close(): Promise<void>
@@ -68,12 +75,16 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
       throw error
     }
   }
+  const repair = createBlobRepair({ blobs, fetch: fetchBlob, signal: closing.signal, log })
   const fetchContent = async (record: ServingRecord): Promise<boolean> => {
     const { manifest } = record.payload as Payloads['site']
     if (manifest === null) return true
+    // A blob that another release has brought is used as it is, if it can be what it should be.
+    if (!(await blobs.check({ digest: manifest }, 'bytes'))) await blobs.remove(manifest)
     await fetchBlob(manifest, MAX_MANIFEST_BYTES)
     for (const ref of manifestBlobs(await blobs.manifest(manifest))) {
       if (closing.signal.aborted || !store.isParked(record)) return false
+      if (!(await blobs.check(ref, 'length'))) await blobs.remove(ref.digest)
       await fetchBlob(ref.digest, MAX_BLOB_BYTES)
     }
     await blobs.flush()
@@ -91,8 +102,13 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
     const waiting = new Set(parked.map(({ key }) => key))
     for (const siteId of reasons.keys()) if (!waiting.has(siteId)) reasons.delete(siteId)
   }
-  /** Whether every parked site has its content now. */
+  /** Whether every site has its content now: those that are served first. */
   const pass = async (): Promise<boolean> => {
+    const repaired = await repair.pass()
+    if (repaired === 'more') sleeper.wake()
+    return (await fetchParked()) && repaired !== 'failed'
+  }
+  const fetchParked = async (): Promise<boolean> => {
     const parked = store.parked()
     forgetReasons(parked)
     let isComplete = true
@@ -131,7 +147,22 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
     }
   }
   const running = run()
+  const endAudit = startBlobAudit({
+    blobs,
+    manifests: store.servedManifests,
+    onFault(digest, kind) {
+      repair.add(digest, kind)
+      sleeper.wake()
+      return repair.room()
+    },
+    log,
+  })
   return {
+    repair(digest, kind) {
+      repair.add(digest, kind)
+      retryMs = RETRY_MS
+      sleeper.wake()
+    },
     reasonFor: (siteId) => reasons.get(siteId) ?? null,
     wake() {
       retryMs = RETRY_MS
@@ -140,14 +171,9 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
     async close() {
       closing.abort()
       channel?.close()
-      await running
+      await Promise.all([running, endAudit()])
     },
   }
-}
-
-/** The control plane does not have the blob. */
-class MissingBlobError extends BlobError {
-  override name = 'MissingBlobError'
 }
 
 async function receiveBlob(socket: FrameSocket, blobs: EdgeBlobs, digest: string, limit: number): Promise<void> {

@@ -1,20 +1,40 @@
 import { createHash, randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDigest } from '../contract/ids.ts'
 import { MAX_MANIFEST_BYTES, type Manifest, manifestBlobs } from '../contract/manifest.ts'
+import { isShortage } from './http/blob-faults.ts'
 
 /** A blob that nothing needs is kept so long: a worker may be about to open it. */
 const UNUSED_GRACE_MS = 15 * 60_000
+/** What is read at a time when a blob is checked: some tenths of a millisecond of work. */
+const CHECK_PIECE_BYTES = 256 * 1024
 
 /** What was received is not what was asked for. */
 export class BlobError extends Error {
   override name = 'BlobError'
 }
 
+/** The control plane does not have the blob. */
+export class MissingBlobError extends BlobError {
+  override name = 'MissingBlobError'
+}
+
+/** How closely a blob is looked at: whether it is there with its length, or byte by byte by its digest. */
+export type BlobDepth = 'length' | 'bytes'
+
 /** Content of releases on the edge's own disk: `<folder>/<2 hex>/<digest>`. One process writes. */
 export type EdgeBlobs = {
   has(digest: string): Promise<boolean>
+  /** Whether a blob is here as it should be; without `bytes` any length will do. `pause` is awaited between its pieces. */
+  check(
+    ref: { readonly digest: string; readonly bytes?: number },
+    depth: BlobDepth,
+    pause?: () => Promise<void>,
+  ): Promise<boolean>
+  /** Takes a blob away that is not what its name says. Nothing where there is none. */
+  remove(digest: string): Promise<void>
   /** Writes a blob from its bytes; it appears only when its digest is right and it is on disk. Throws `BlobError`. */
   write(digest: string, content: AsyncIterable<Buffer>): Promise<void>
   /** Makes the names of new blobs durable: call before a record that needs them is served. */
@@ -64,6 +84,15 @@ export function createEdgeBlobs(folder: string): EdgeBlobs {
   return {
     has,
     manifest,
+    async check({ digest, bytes }, depth, pause) {
+      const found = await lengthOf(pathOf(digest))
+      if (found === null || (bytes !== undefined && found !== bytes)) return false
+      return depth === 'length' || (await hasDigest(pathOf(digest), digest, pause))
+    },
+    async remove(digest) {
+      writes++
+      await rm(pathOf(digest), { force: true, recursive: true })
+    },
     async write(digest, content) {
       await mkdir(temporary, { recursive: true, mode: 0o750 })
       const draft = join(temporary, randomUUID())
@@ -108,6 +137,21 @@ async function writeChecked(path: string, digest: string, content: AsyncIterable
   } finally {
     await file.close()
   }
+}
+
+/** Whether the bytes are those of the digest; an error of the disk says that they are not. */
+async function hasDigest(path: string, digest: string, pause?: () => Promise<void>): Promise<boolean> {
+  const hash = createHash('sha256')
+  try {
+    for await (const piece of createReadStream(path, { highWaterMark: CHECK_PIECE_BYTES })) {
+      hash.update(piece)
+      await pause?.()
+    }
+  } catch (error) {
+    if (isShortage(error)) throw error
+    return false
+  }
+  return hash.digest('hex') === digest
 }
 
 async function writeAll(file: FileHandle, chunk: Buffer): Promise<void> {
@@ -161,10 +205,16 @@ function parseManifest(digest: string, text: string): Manifest {
 }
 
 async function isFile(path: string): Promise<boolean> {
+  return (await lengthOf(path)) !== null
+}
+
+/** Null where there is no file. */
+async function lengthOf(path: string): Promise<number | null> {
   try {
-    return (await stat(path)).isFile()
+    const found = await stat(path)
+    return found.isFile() ? found.size : null
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error
   }
 }

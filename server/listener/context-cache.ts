@@ -17,6 +17,8 @@ export type ContextCache = {
   dropWhere(isStale: (entry: CachedContext) => boolean): void
   readonly size: number
   readonly bytes: number
+  /** Those that made room since the start. */
+  readonly evictions: number
 }
 
 /**
@@ -27,6 +29,7 @@ export function createContextCache(maxBytes: number): ContextCache {
   const entries = new Map<string, CachedContext>()
   const keysByCertificate = new Map<string, Set<string>>()
   let bytes = 0
+  let evictions = 0
 
   const drop = (key: string, entry: CachedContext): void => {
     entries.delete(key)
@@ -58,6 +61,7 @@ export function createContextCache(maxBytes: number): ContextCache {
       for (const [oldest, old] of entries) {
         if (bytes <= maxBytes || oldest === key) break
         drop(oldest, old)
+        evictions += 1
       }
     },
     dropCertificate(fingerprint) {
@@ -74,6 +78,9 @@ export function createContextCache(maxBytes: number): ContextCache {
     },
     get bytes() {
       return bytes
+    },
+    get evictions() {
+      return evictions
     },
   }
 }

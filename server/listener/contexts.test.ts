@@ -71,13 +71,15 @@ describe('contexts', () => {
     expect(await of('two', [first.fingerprint])).not.toBe(one)
     expect(await of('one', [second.fingerprint])).not.toBe(one)
     expect(contexts.size).toBe(3)
+    expect(contexts.use).toEqual({ hits: 1, misses: 3, builds: 3, evictions: 0 })
   })
 
   test('are built once for a thousand handshakes at once, from one read', async () => {
     const store = storeOf([first])
-    const { of } = contextsOf(store)
+    const { contexts, of } = contextsOf(store)
     const all = await Promise.all(Array.from({ length: 1_000 }, () => of('one', [first.fingerprint])))
     expect(new Set(all).size).toBe(1)
+    expect(contexts.use).toEqual({ hits: 999, misses: 1, builds: 1, evictions: 0 })
     expect(store.asked.filter((key) => key.startsWith('certificate'))).toHaveLength(1)
   })
 
@@ -117,6 +119,9 @@ describe('contexts', () => {
     expect(contexts.size).toBe(3)
     expect(contexts.bytes).toBe(measured.bytes * 3)
     expect(await of('a', [first.fingerprint])).toBe(kept)
+    expect(contexts.use).toEqual({ hits: 2, misses: 4, builds: 4, evictions: 1 })
+    contexts.invalidate([{ kind: 'certificate', key: first.fingerprint }])
+    expect(contexts.use.evictions).toBe(1)
   })
 
   test('of a key that does not fit, does not open or is no key are told once and passed over', async () => {

@@ -10,6 +10,8 @@ const FILE = 'records.sqlite'
 const DAMAGED_MARK = 'records.damaged'
 /** Where a damaged file goes; the one before it is overwritten. */
 const ASIDE = 'records.sqlite.damaged'
+/** A consistent copy of some minutes ago (`store-copies.ts`). */
+const COPY = 'records.sqlite.copy'
 /** Layout of the file; a file of another layout is rebuilt like a damaged one. */
 const LAYOUT = 1
 
@@ -79,20 +81,60 @@ function readerOf(file: DatabaseSync): EdgeReader {
   }
 }
 
+/** The files of an edge's records: those that are served, their copy, and a copy that is being made. */
+export function storeFiles(folder: string): { readonly file: string; readonly copy: string; readonly draft: string } {
+  return { file: join(folder, FILE), copy: join(folder, COPY), draft: join(folder, `${COPY}.new`) }
+}
+
 /**
  * Opens the store for writing, making it when it is missing. One process at a time: the supervisor.
- * A damaged file is moved aside (`onDamaged` hears of it) and an empty one begun: the control plane
- * sends everything anew.
+ * A damaged file is moved aside (`onDamaged` hears of it). In its place comes the copy that was made last, and the
+ * control plane sends what has changed since; where there is none an empty one, and it sends everything.
  */
 export function openEdgeStore(folder: string, onDamaged: (detail: string) => void = () => undefined): EdgeStore {
   mkdirSync(folder, { recursive: true, mode: 0o750 })
-  if (existsSync(join(folder, DAMAGED_MARK))) setAside(folder, 'damage was met while it was in use', onDamaged)
+  const problem = openProblem(folder)
+  if (typeof problem !== 'string') return problem
+  if (existsSync(join(folder, FILE))) renameSync(join(folder, FILE), join(folder, ASIDE))
+  for (const rest of [`${FILE}-wal`, `${FILE}-shm`, DAMAGED_MARK]) rmSync(join(folder, rest), { force: true })
+  const copy = openCopy(folder)
+  const what = copy === null ? 'everything is taken anew' : 'its copy is served, and what came since is taken'
+  onDamaged(`${join(folder, FILE)}: ${problem}; moved aside to ${ASIDE}, ${what} from the control plane`)
+  return copy ?? openFile(folder)
+}
+
+/** The store as it is, or why it cannot be used. */
+function openProblem(folder: string): EdgeStore | string {
+  if (existsSync(join(folder, DAMAGED_MARK))) return 'damage was met while it was in use'
+  // Also where a process was killed when it had moved a damaged one aside.
+  if (!existsSync(join(folder, FILE)) && existsSync(join(folder, COPY))) return 'it is missing'
   try {
     return openFile(folder)
   } catch (error) {
     if (!isDamageAtOpening(error)) throw error
-    setAside(folder, (error as Error).message, onDamaged)
-    return openFile(folder)
+    return (error as Error).message
+  }
+}
+
+/** Makes the copy the store, if there is one and it is sound. */
+function openCopy(folder: string): EdgeStore | null {
+  if (!existsSync(join(folder, COPY))) return null
+  renameSync(join(folder, COPY), join(folder, FILE))
+  try {
+    if (isWhole(join(folder, FILE))) return openFile(folder)
+  } catch (error) {
+    if (!isDamageAtOpening(error)) throw error
+  }
+  for (const rest of [FILE, `${FILE}-wal`, `${FILE}-shm`]) rmSync(join(folder, rest), { force: true })
+  return null
+}
+
+function isWhole(path: string): boolean {
+  const file = new DatabaseSync(path)
+  try {
+    return (file.prepare('pragma quick_check(1)').get() as { quick_check: string }).quick_check === 'ok'
+  } finally {
+    file.close()
   }
 }
 
@@ -161,13 +203,6 @@ function prepareLayout(file: DatabaseSync): void {
       reason text not null, primary key (kind, key)) without rowid;
     create table if not exists meta (name text primary key, value text) without rowid;
     pragma user_version = ${LAYOUT};`)
-}
-
-function setAside(folder: string, detail: string, onDamaged: (detail: string) => void): void {
-  const path = join(folder, FILE)
-  if (existsSync(path)) renameSync(path, join(folder, ASIDE))
-  for (const rest of [`${FILE}-wal`, `${FILE}-shm`, DAMAGED_MARK]) rmSync(join(folder, rest), { force: true })
-  onDamaged(`${path}: ${detail}; moved aside to ${ASIDE}, everything is taken anew from the control plane`)
 }
 
 function storeOf(file: DatabaseSync, folder: string): EdgeStore {

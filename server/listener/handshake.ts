@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
+import { covers } from '../contract/names.ts'
 import type { Contexts } from './contexts.ts'
 import type { DoorRecords } from './door-records.ts'
 import type { ClientHello } from './hello-body.ts'
@@ -33,6 +34,8 @@ export type HandshakeDeps = {
   readonly refuse: Refuse
   readonly failed: (visitor: Visitor) => (error: Error) => void
 }
+
+type Offer = { readonly profile: TlsProfile; readonly certificates: readonly string[] }
 
 /** Counts the reason, says the alert and closes. */
 export type Refuse = (visitor: Visitor, reason: RefusalReason, alert?: TlsAlert | null) => void
@@ -111,11 +114,21 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
       },
     )
   }
-  const profileOf = (visitor: Visitor, hello: ClientHello, vhost: Vhost): TlsProfile => {
-    if (!isOldClient(hello)) return 'modern'
+  /** How TLS is spoken with this client, and with which certificates. */
+  const offerFor = (visitor: Visitor, hello: ClientHello, vhost: Vhost): Offer => {
+    const modern: Offer = { profile: 'modern', certificates: vhost.certificates }
+    if (!isOldClient(hello)) return modern
     const address = records.get('address', visitor.localAddress())
-    const isLegacy = address !== null && address.legacyTls !== 'none' && address.siteId === vhost.siteId
-    return isLegacy ? address.legacyTls : 'modern'
+    if (address === null || address.legacyTls === 'none' || address.siteId !== vhost.siteId) return modern
+    const { serverName } = vhost
+    if (serverName === null) return { ...modern, profile: address.legacyTls }
+    // Such clients know RSA alone, and a name has one certificate: another one of its site may have the name in it too.
+    const others = address.certificates.filter(
+      (one) =>
+        !vhost.certificates.includes(one) &&
+        records.get('certificate', one)?.names.some((name) => covers(name, serverName)) === true,
+    )
+    return { profile: address.legacyTls, certificates: [...vhost.certificates, ...others] }
   }
   /** False: it was refused. */
   const placeAt = (visitor: Visitor, siteId: string): boolean => {
@@ -129,12 +142,13 @@ export function createHandshakes(deps: HandshakeDeps): Handshakes {
     if (vhost === null && !isSslv2) {
       return void refuse(visitor, hello.serverName === null ? 'noName' : 'unknownName', tlsAlert.unrecognizedName)
     }
-    const profile = vhost === null ? 'modern' : profileOf(visitor, hello, vhost)
-    if (vhost === null || (isSslv2 && profile === 'modern')) return void refuse(visitor, 'badHello')
+    const offer = vhost === null ? null : offerFor(visitor, hello, vhost)
+    if (vhost === null || offer === null || (isSslv2 && offer.profile === 'modern'))
+      return void refuse(visitor, 'badHello')
     if (!placeAt(visitor, vhost.siteId)) return
     whenBuilt(
       visitor,
-      () => contexts.of({ ...vhost, profile, ticketNames: hello.ticketNames }),
+      () => contexts.of({ siteId: vhost.siteId, ...offer, ticketNames: hello.ticketNames }),
       (context) => {
         if (context === null) refuse(visitor, 'noCertificate', tlsAlert.unrecognizedName)
         else serve(visitor, first, context, vhost, hello)

@@ -22,10 +22,13 @@ const old = ['-cipher', 'ALL@SECLEVEL=0']
 let rsa: TestCertificate
 let ecdsa: TestCertificate
 let other: TestCertificate
+/** Of the same site, with ECDSA alone. */
+let young: TestCertificate
 
 beforeAll(async () => {
   const authority = await createTestAuthority()
-  rsa = await authority.issue(['old.example'], { rsa: true })
+  rsa = await authority.issue(['old.example', '*.old.example'], { rsa: true })
+  young = await authority.issue(['young.old.example', 'young.example'])
   ecdsa = await authority.issue(['old.example'])
   other = await authority.issue(['other.example'], { rsa: true })
 })
@@ -42,9 +45,11 @@ describe.each(runtimes)('a legacy address on %s', (runtime) => {
       runtime,
       http: [],
       records: ({ certificate, release }) => [
-        ...[rsa, ecdsa, other].map(certificate),
+        ...[rsa, ecdsa, young, other].map(certificate),
         ...['old', 'other'].map((id) => siteRecord(id, { manifest: release({ 'index.html': id }) })),
         nameRecord('old.example', 'old', ecdsa, rsa),
+        nameRecord('young.old.example', 'old', young),
+        nameRecord('young.example', 'old', young),
         nameRecord('other.example', 'other', other),
         ...(['tls1.0', 'tls1.0-3des', 'none'] as const).map(legacyRecord),
         addressRecord('127.0.0.1', null),
@@ -72,6 +77,16 @@ describe.each(runtimes)('a legacy address on %s', (runtime) => {
     expect(rsaOnly.output).toMatch(/Server public key is 2048 bit/)
     const modern = await ask(addresses['tls1.0'], '-tls1_3', '-noservername')
     expect(modern.output).toMatch(/Server public key is 256 bit/)
+  })
+
+  test('shows an RSA certificate of its site to who asks for a name that has none, where that covers the name', async () => {
+    const rsaOnly = ['-tls1', '-cipher', 'AES128-SHA@SECLEVEL=0']
+    const covered = await ask(addresses['tls1.0'], ...rsaOnly, ...named('young.old.example'))
+    expect(covered.output).toMatch(/Server public key is 2048 bit/)
+    expect(covered.output).toMatch(/HTTP\/1\.1 200[\s\S]*\r\n\r\nold/)
+    expect(await ask(addresses['tls1.0'], ...rsaOnly, ...named('young.example'))).toMatchObject({ session: null })
+    const modern = await ask(addresses['tls1.0'], '-tls1_2', ...named('young.old.example'))
+    expect(modern.subject).toBe('CN = young.old.example')
   })
 
   test('is one for its own site alone: TLS 1.0 is refused everywhere else', async () => {

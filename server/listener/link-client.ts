@@ -8,6 +8,7 @@ import { startBlobFetch } from './blob-fetch.ts'
 import { createEdgeBlobs } from './blobs.ts'
 import { type EdgeStore, isDamage } from './edge-store.ts'
 import { type ChannelOptions, LinkRefusedError, openChannel } from './link-channel.ts'
+import type { DiskFaults } from './worker-process.ts'
 
 /** First and longest wait before connecting again; each is doubled and jittered. */
 const MIN_BACKOFF_MS = 100
@@ -24,6 +25,8 @@ const SILENCE_LIMIT_MS = 24 * 60 * 60 * 1_000
 /** The workers, as far as the link concerns them. */
 export type LinkPool = ApplyPool & {
   status(): { readonly workers: number; readonly runtime: string }
+  /** Sets who hears of blobs that are missing or damaged on disk. */
+  onDiskFaults?(listeners: Pick<DiskFaults, 'onBlob'>): void
 }
 
 /** What the link needs. */
@@ -62,6 +65,7 @@ export function startLink(options: LinkOptions): Link {
     onChange: announce,
     log,
   })
+  options.pool.onDiskFaults?.({ onBlob: fetch.repair })
   const applier: Applier = createApplier({
     store,
     pool: options.pool,
@@ -94,7 +98,7 @@ export function startLink(options: LinkOptions): Link {
       const startedAtMs = performance.now()
       const error = await connectOnce().catch((reason: unknown) => reason)
       if (closing.signal.aborted) return
-      if (isDamage(error)) return damaged(options, error)
+      if (isDamage(error)) return endDamaged(options, error)
       tell(error)
       const hasLasted = performance.now() - startedAtMs > MAX_BACKOFF_MS
       backoffMs = hasLasted ? MIN_BACKOFF_MS : Math.min(backoffMs * 2, MAX_BACKOFF_MS)
@@ -128,9 +132,13 @@ function coalesced(work: () => void): () => void {
   }
 }
 
-function damaged({ store, log, onDamaged }: LinkOptions, error: unknown): void {
+/** The records are damaged: marks them, so that the next start mends them, and ends the process. */
+export function endDamaged(
+  { store, log, onDamaged }: Pick<LinkOptions, 'store' | 'log' | 'onDamaged'>,
+  error: unknown,
+): void {
   store.markDamaged()
-  log.fatal({ err: error }, 'the records of this edge are damaged; they are taken anew after a restart')
+  log.fatal({ err: error }, 'the records of this edge are damaged; they are mended by a restart')
   if (onDamaged === undefined) process.exit(1)
   onDamaged()
 }

@@ -74,6 +74,7 @@ const entryOf = (siteId: string): RequestEntry => ({
   protocol: 'HTTP/1.1',
   status: 200,
   bytes: 0,
+  bytesIn: 0,
   durationMs: 0,
   referer: '',
   userAgent: '',

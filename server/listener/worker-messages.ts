@@ -36,6 +36,17 @@ export type WorkerCommand =
   | { readonly type: 'invalidate'; readonly id: number; readonly keys: readonly { kind: RecordKind; key: string }[] }
   | { readonly type: 'drain' }
 
+/**
+ * What the cache of TLS contexts did since the worker's start. A handshake that waits for its turn to build asks twice:
+ * a miss, and then a miss or a hit. `evictions` are of room alone; what a changed record drops is none.
+ */
+export type ContextUse = {
+  readonly hits: number
+  readonly misses: number
+  readonly builds: number
+  readonly evictions: number
+}
+
 /** Counters of a worker since its start, and the connections that it holds now. */
 export type WorkerCounters = {
   readonly connections: number
@@ -49,6 +60,7 @@ export type WorkerCounters = {
   readonly refusedBy?: Readonly<Record<string, number>>
   /** Finished handshakes by kind (`observe/handshake-counts.ts`). */
   readonly handshakeKinds?: Readonly<Record<string, number>>
+  readonly contextUse?: ContextUse
 }
 
 /** What a worker says to its supervisor, one JSON text a line. */
@@ -56,6 +68,10 @@ export type WorkerReport =
   | { readonly type: 'listening'; readonly runtime: string }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'done'; readonly id: number }
+  /** The records cannot be read: their file is damaged. */
+  | { readonly type: 'store-damage' }
+  /** A blob of a site is missing or damaged on disk. */
+  | { readonly type: 'blob-fault'; readonly digest: string; readonly kind: 'manifest' | 'file' }
   | { readonly type: 'status'; readonly counters: WorkerCounters }
 
 /** Longest line: a batch of keys is far below it. */

@@ -3,7 +3,7 @@ import type { RecordKind } from '../contract/records.ts'
 import type { Logger } from '../process/log.ts'
 import type { WorkerLaunch } from './worker-command.ts'
 import type { StartMessage, WorkerCounters } from './worker-messages.ts'
-import { startWorkerProcess, type WorkerIntake, type WorkerProcess } from './worker-process.ts'
+import { type DiskFaults, startWorkerProcess, type WorkerIntake, type WorkerProcess } from './worker-process.ts'
 
 /** A worker that lived this long is replaced at once when it dies. */
 const HEALTHY_MS = 10_000
@@ -42,6 +42,8 @@ export type WorkerPool = {
    */
   invalidate(keys: readonly { kind: RecordKind; key: string }[]): Promise<void>
   status(): PoolStatus
+  /** Who hears of what workers find wrong on disk; each of the two that is given replaces the one before. */
+  onDiskFaults(listeners: Partial<DiskFaults>): void
   /**
    * Puts a new process in place of each worker, one after the other: the new one listens before the old
    * one drains. Throws `WorkerStartError` when one does not come up; the others stay as they are.
@@ -61,13 +63,17 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
   /** Those whose end is no crash. */
   const retired = new Set<WorkerProcess>()
   const startedAtMs = new WeakMap<WorkerProcess, number>()
+  let faults: Partial<DiskFaults> = {}
   let started = 0
   let isDraining = false
   let runtime: string = launch.runtime
 
   const announce = (): void => options.onWorkers([...live].flatMap((worker) => worker.pid ?? []))
   const startOne = (): WorkerProcess => {
-    const worker = startWorkerProcess(launch, options.message, log, options.intake?.())
+    const worker = startWorkerProcess(launch, options.message, log, options.intake?.(), {
+      onBlob: (digest, kind) => faults.onBlob?.(digest, kind),
+      onStore: () => faults.onStore?.(),
+    })
     live.add(worker)
     startedAtMs.set(worker, Date.now())
     started += 1
@@ -135,6 +141,9 @@ export async function startWorkerPool(options: WorkerPoolOptions): Promise<Worke
       const drained: Promise<void>[] = []
       for (const old of olds) drained.push((await replaceOne(old)).drained)
       await Promise.all(drained)
+    },
+    onDiskFaults(listeners) {
+      faults = { ...faults, ...listeners }
     },
     status: () => ({ ...sum([...live]), workers: live.size - retired.size, runtime }),
     members: () => ({

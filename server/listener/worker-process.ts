@@ -29,6 +29,14 @@ export class WorkerStartError extends OperatorError {
 /** Takes what a worker writes to its report pipe (`observe/report-pipe.ts`); throws for what is no report. */
 export type WorkerIntake = (chunk: Buffer) => void
 
+/** Who hears of what a worker finds wrong on disk: a blob that is missing or damaged, and the records. */
+export type DiskFaults = {
+  readonly onBlob: (digest: string, kind: 'manifest' | 'file') => void
+  readonly onStore: () => void
+}
+
+const noFaults: DiskFaults = { onBlob: () => undefined, onStore: () => undefined }
+
 /** One worker process, seen from the supervisor. */
 export type WorkerProcess = {
   readonly pid: number | undefined
@@ -51,6 +59,7 @@ export function startWorkerProcess(
   message: StartMessage,
   log: Logger,
   intake: WorkerIntake = () => undefined,
+  faults: DiskFaults = noFaults,
 ): WorkerProcess {
   const stdio: ('pipe' | 'inherit')[] = ['pipe', 'pipe', 'inherit', 'pipe']
   const child = spawn(launch.command, [...launch.args], { env: launch.env, cwd: launch.cwd, stdio, detached: true })
@@ -83,6 +92,8 @@ export function startWorkerProcess(
       listening.resolve(report.runtime)
     } else if (report.type === 'failed') reason = report.message
     else if (report.type === 'done') waiting.get(report.id)?.()
+    else if (report.type === 'blob-fault') faults.onBlob(report.digest, report.kind)
+    else if (report.type === 'store-damage') faults.onStore()
     else counters = report.counters
   }
   const finish = (why: string): void => {

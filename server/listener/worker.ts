@@ -6,7 +6,7 @@ import { createContexts } from './contexts.ts'
 import { createDeadlines } from './deadlines.ts'
 import { descriptorLimit, hasDescriptors } from './descriptors.ts'
 import { drainWorker } from './drain.ts'
-import { openEdgeReader } from './edge-store.ts'
+import { isDamage, openEdgeReader } from './edge-store.ts'
 import { createFrontDoor } from './front-door.ts'
 import { takenGeneration } from './generation.ts'
 import { createHttpServers } from './http/servers.ts'
@@ -38,6 +38,7 @@ type Worker = { invalidate(keys: Parameters<ReturnType<typeof createContexts>['i
 
 let worker: Worker | null = null
 let start: StartMessage | null = null
+let damageToldAtMs = Number.NEGATIVE_INFINITY
 
 process.on('uncaughtException', (error) =>
   workerLog('error', 'uncaught exception', { err: String(error?.stack ?? error) }),
@@ -71,6 +72,14 @@ function obey(command: WorkerCommand): void {
 
 function report(message: WorkerReport): void {
   process.stdout.write(`${JSON.stringify(message)}\n`)
+}
+
+/** The supervisor looks and ends us; until then what is in memory is served. */
+function tellDamage(): void {
+  const nowMs = performance.now()
+  if (nowMs - damageToldAtMs < STATUS_EVERY_MS) return
+  damageToldAtMs = nowMs
+  report({ type: 'store-damage' })
 }
 
 function fail(error: Error): void {
@@ -119,7 +128,11 @@ async function run(message: StartMessage): Promise<void> {
     deadlines,
     httpsPort: message.https[0]?.port ?? 443,
     panelHop: createPanelHop({ reader, keyPair }),
-    report: (error) => workerLog('error', 'a request failed', { err: String((error as Error)?.stack ?? error) }),
+    onBlobFault: (digest, kind) => report({ type: 'blob-fault', digest, kind }),
+    report(error) {
+      if (isDamage(error)) tellDamage()
+      workerLog('error', 'a request failed', { err: String((error as Error)?.stack ?? error) })
+    },
   })
   const kinds = createHandshakeCounts()
   const files = descriptorLimit()
@@ -132,7 +145,10 @@ async function run(message: StartMessage): Promise<void> {
     hasRoom: () => hasDescriptors('visitor'),
     isProxy: addressMatcher(message.proxyProtocolFrom ?? []),
     onHandshake: kinds.note,
-    report: (error) => workerLog('error', 'a connection could not be judged', { err: error.message }),
+    report(error) {
+      if (isDamage(error)) tellDamage()
+      workerLog('error', 'a connection could not be judged', { err: error.message })
+    },
   })
   const listeners: Server[] = []
   let isDraining = false
@@ -164,8 +180,9 @@ async function run(message: StartMessage): Promise<void> {
   const delay = createDelayMeter()
   const sendStatus = (): void => {
     const held = { contexts: contexts.size, contextBytes: contexts.bytes, residentBytes: process.memoryUsage.rss() }
-    const counters = { ...door.counters(), ...held, loopDelayMs: delay.take(), handshakeKinds: kinds.byKind }
-    report({ type: 'status', counters })
+    const counters = { ...door.counters(), ...held, loopDelayMs: delay.take() }
+    const sums = { handshakeKinds: kinds.byKind, contextUse: contexts.use }
+    report({ type: 'status', counters: { ...counters, ...sums } })
   }
   setInterval(sendStatus, STATUS_EVERY_MS).unref()
 }

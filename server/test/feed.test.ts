@@ -365,7 +365,7 @@ test('the kinds of the contract are all compiled', () => {
   const none = { names: new Map(), sites: new Map(), certificates: new Map(), addresses: new Map() }
   const sources = {
     ...none,
-    primaryFingerprints: new Map(),
+    siteFingerprints: new Map(),
     challenges: new Map(),
     settings: new Map(),
     ticketEpoch: 7,

@@ -128,6 +128,36 @@ describe('the link', () => {
     expect(existsSync(join(edge.folder, 'blobs', second.fileDigest.slice(0, 2), second.fileDigest))).toBe(true)
   })
 
+  test('an address has the certificates of its site, that of the first name first, and one with RSA', async () => {
+    await using database = await createTestDatabase()
+    await using folder = temporaryFolder()
+    const { db } = database
+    await seedInstallation(db)
+    const seed = await seedTenant(db, 'one.test')
+    await using rig = await startPublishRig(database, at(folder, 's'))
+    await using edge = startEdgeRig(rig.socketPath, at(folder, 'edge'))
+    const make = async (name: string, keyAlgorithm: string): Promise<string> => {
+      const { id, fingerprint } = await seedCertificate(db, rig.vault, seed.tenantId, [name])
+      await db.certificateVersion.updateMany({ where: { fingerprint }, data: { keyAlgorithm } })
+      await seedHostname(db, seed, name, id)
+      return fingerprint
+    }
+    const wildcard = await make('*.one.test', 'ec prime256v1')
+    const first = await make('one.test', 'ec prime256v1')
+    await db.address.create({
+      data: { address: '192.0.2.7', use: 'dedicated', state: 'allocated', siteId: seed.siteId, legacyTls: 'tls1_0' },
+    })
+    await settled(db, edge)
+    expect(edge.store.get('address', '192.0.2.7')?.certificates).toEqual([first, wildcard])
+    const rsa = await make('rsa.one.test', 'rsa 2048')
+    await settled(db, edge)
+    expect(edge.store.get('address', '192.0.2.7')?.certificates).toEqual([first, rsa, wildcard])
+    expect(edge.store.get('certificate', rsa)).not.toBeNull()
+    await db.hostname.deleteMany({ where: { name: 'one.test' } })
+    await settled(db, edge)
+    expect(edge.store.get('address', '192.0.2.7')?.certificates).toEqual([rsa])
+  })
+
   test('a record that cannot be used is refused by itself, and the next one heals it', async () => {
     await using database = await createTestDatabase()
     await using folder = temporaryFolder()

@@ -38,7 +38,8 @@ export async function visit(options: VisitOptions): Promise<Visit> {
   try {
     const leaf = socket.getPeerCertificate()
     const tlsVersion = socket.getProtocol() ?? ''
-    const host = options.host ?? options.serverName ?? options.address ?? '127.0.0.1'
+    const { address = '127.0.0.1' } = options
+    const host = options.host ?? options.serverName ?? (address.includes(':') ? `[${address}]` : address)
     const ask = protocol === 'h2' ? askHttp2 : askHttp1
     const { status, body } = await ask(socket, host, options.path ?? '/')
     const fingerprint = leaf.fingerprint256.replaceAll(':', '').toLowerCase()

@@ -8,7 +8,9 @@ import {
   type NameRow,
   planChanges,
   pointedAt,
+  type SiteCertificate,
   type Sources,
+  shownWithoutName,
 } from './compile.ts'
 
 const empty: Sources = {
@@ -16,7 +18,7 @@ const empty: Sources = {
   sites: new Map(),
   certificates: new Map(),
   addresses: new Map(),
-  primaryFingerprints: new Map(),
+  siteFingerprints: new Map(),
   challenges: new Map(),
   settings: new Map(),
   ticketEpoch: 1,
@@ -66,16 +68,30 @@ test('ticket secrets are published of this epoch and of the one before', () => {
 describe('an address', () => {
   const compile = (use: 'shared' | 'dedicated', siteId: string | null): unknown => {
     const addresses = new Map([['10.0.0.1', { address: '10.0.0.1', use, siteId, legacyTls: 'tls1.0' as const }]])
-    const primaryFingerprints = new Map([['s', 'f']])
-    return compileRecord({ kind: 'address', key: '10.0.0.1' }, { ...empty, addresses, primaryFingerprints })
+    const siteFingerprints = new Map([['s', ['f', 'g']]])
+    return compileRecord({ kind: 'address', key: '10.0.0.1' }, { ...empty, addresses, siteFingerprints })
   }
   test.each([
     ['shared: nobody’s site', 'shared', null, { siteId: null, certificates: [], legacyTls: 'none' }],
     ['dedicated and free: not served', 'dedicated', null, null],
-    ['allocated: its site', 'dedicated', 's', { siteId: 's', certificates: ['f'], legacyTls: 'tls1.0' }],
+    ['allocated: its site', 'dedicated', 's', { siteId: 's', certificates: ['f', 'g'], legacyTls: 'tls1.0' }],
     ['allocated, no certificate yet', 'dedicated', 'other', { siteId: 'other', certificates: [], legacyTls: 'tls1.0' }],
   ] as const)('%s', (_, use, siteId, record) => {
     expect(compile(use, siteId)).toEqual(record)
+  })
+})
+
+describe('for clients that say no name', () => {
+  const of = (...texts: string[]): SiteCertificate[] =>
+    texts.map((fingerprint) => ({ fingerprint, family: fingerprint.startsWith('r') ? 'rsa' : 'ecdsa' }))
+  test.each([
+    ['none', [], []],
+    ['one', ['e1'], ['e1']],
+    ['ECDSA first, and RSA for who knows nothing else', ['e1', 'e2', 'r1', 'r2'], ['e1', 'r1', 'e2', 'r2']],
+    ['RSA first suits everybody', ['r1', 'e1', 'r2'], ['r1', 'r2']],
+    ['not too many', 'e1 e2 e3 e4 e5 e6 e7 e8 e9 r1'.split(' '), 'e1 r1 e2 e3 e4 e5 e6 e7'.split(' ')],
+  ])('%s', (_, all, shown) => {
+    expect(shownWithoutName(of(...all))).toEqual(shown)
   })
 })
 
@@ -84,12 +100,13 @@ test('what names and addresses point at is known', () => {
     ['10.0.0.1', { address: '10.0.0.1', use: 'dedicated' as const, siteId: 's2', legacyTls: 'none' as const }],
   ])
   const names = new Map([['a.test', [row('s1', true, 1, 'f1'), row('s3', false, 2, 'f3')]]])
-  const sources = { ...empty, names, addresses, primaryFingerprints: new Map([['s2', 'f2']]) }
+  const sources = { ...empty, names, addresses, siteFingerprints: new Map([['s2', ['f2', 'g2']]]) }
   expect(pointedAt(sources).map(({ kind, key }) => `${kind} ${key}`)).toEqual([
     'site s1',
     'certificate f1',
     'site s2',
     'certificate f2',
+    'certificate g2',
   ])
 })
 

@@ -46,8 +46,8 @@ export type Sources = {
   readonly sites: ReadonlyMap<string, Payloads['site']>
   readonly certificates: ReadonlyMap<string, CertificateRow>
   readonly addresses: ReadonlyMap<string, AddressRow>
-  /** By site: the certificate of its first name, for clients that say none. */
-  readonly primaryFingerprints: ReadonlyMap<string, string>
+  /** By site: the certificates for clients that say no name, that of its first name first; see `shownWithoutName`. */
+  readonly siteFingerprints: ReadonlyMap<string, readonly string[]>
   /** By the key of the record. */
   readonly challenges: ReadonlyMap<string, ChallengeRow>
   /** Values of the settings that are stored; the others have the defaults of the edges. */
@@ -101,7 +101,7 @@ const compilers: Record<RecordKind, Compiler> = {
   },
   site: (key, { sites }) => sites.get(key) ?? null,
   name: (key, { names }) => compileName(names.get(key) ?? []),
-  address: (key, sources) => compileAddress(sources.addresses.get(key), sources.primaryFingerprints),
+  address: (key, sources) => compileAddress(sources.addresses.get(key), sources.siteFingerprints),
   challenge: (key, { challenges }) => {
     const row = challenges.get(key)
     if (row === undefined) return null
@@ -130,14 +130,31 @@ function compileName(rows: readonly NameRow[]): Payloads['name'] | null {
 
 function compileAddress(
   row: AddressRow | undefined,
-  primaryFingerprints: ReadonlyMap<string, string>,
+  siteFingerprints: Sources['siteFingerprints'],
 ): Payloads['address'] | null {
   if (row === undefined) return null
   if (row.use === 'shared') return { siteId: null, certificates: [], legacyTls: 'none' }
   if (row.siteId === null) return null
-  const fingerprint = primaryFingerprints.get(row.siteId)
-  const certificates = fingerprint === undefined ? [] : [fingerprint]
-  return { siteId: row.siteId, certificates, legacyTls: row.legacyTls }
+  return { siteId: row.siteId, certificates: siteFingerprints.get(row.siteId) ?? [], legacyTls: row.legacyTls }
+}
+
+/** One of a site's certificates; `family` is the kind of its key: `rsa`, `ec`. */
+export type SiteCertificate = { readonly fingerprint: string; readonly family: string }
+
+/** A listener opens all that an address has when it builds their context. */
+const MAX_SHOWN = 8
+
+/**
+ * Which of a site's certificates, its first name's first, are for clients that say no name. All of its kind of key, so
+ * that one that has expired has others behind it, and those with RSA for clients that know nothing else. Where the first is RSA
+ * it suits everybody: another kind would be shown in its place. Of each kind the first come before all second ones.
+ */
+export function shownWithoutName(certificates: readonly SiteCertificate[]): string[] {
+  const [primary] = certificates
+  const fits = certificates.filter(({ family }) => family === primary?.family || family === 'rsa')
+  const isFirst = (one: SiteCertificate): boolean => fits.find(({ family }) => family === one.family) === one
+  const ordered = [...fits.filter(isFirst), ...fits.filter((one) => !isFirst(one))]
+  return ordered.slice(0, MAX_SHOWN).map(({ fingerprint }) => fingerprint)
 }
 
 /** Each key once; what is no key of a record (a mark made by hand) is left out, so that it cannot stop the feed. */
@@ -165,7 +182,7 @@ export function pointedAt(sources: Sources): RecordKey[] {
   for (const row of sources.addresses.values()) {
     if (row.siteId === null) continue
     keys.push({ kind: 'site', key: row.siteId })
-    certificate(sources.primaryFingerprints.get(row.siteId))
+    for (const fingerprint of sources.siteFingerprints.get(row.siteId) ?? []) certificate(fingerprint)
   }
   return keys
 }

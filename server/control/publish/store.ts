@@ -1,6 +1,16 @@
 import { http01Key, type Payloads, type RecordKind, tlsAlpn01Key } from '../../contract/records.ts'
 import type { Db, Tx } from '../db.ts'
-import type { AddressRow, CertificateRow, ChallengeRow, Change, NameRow, RecordKey, Sources } from './compile.ts'
+import {
+  type AddressRow,
+  type CertificateRow,
+  type ChallengeRow,
+  type Change,
+  type NameRow,
+  type RecordKey,
+  type SiteCertificate,
+  type Sources,
+  shownWithoutName,
+} from './compile.ts'
 
 /** Any fixed number: there is one sequencer at a time. */
 const SEQUENCER_LOCK = 7_283_002
@@ -48,7 +58,7 @@ export async function loadSources(tx: Tx, keys: readonly RecordKey[], ticketEpoc
     sites: await loadSites(tx, of('site')),
     certificates: await loadCertificates(tx, of('certificate')),
     addresses,
-    primaryFingerprints: await loadPrimaryFingerprints(tx, siteIds),
+    siteFingerprints: await loadSiteFingerprints(tx, siteIds),
     challenges: await loadChallenges(tx, of('challenge')),
     settings: await loadSettings(tx, of('setting')),
     ticketEpoch,
@@ -114,17 +124,18 @@ async function loadAddresses(tx: Tx, addresses: string[]): Promise<Map<string, A
   return new Map(rows.map((row) => [row.address, row]))
 }
 
-/** Per site the certificate of its first proven name: exact before wildcard, oldest first. */
-async function loadPrimaryFingerprints(tx: Tx, siteIds: string[]): Promise<Map<string, string>> {
+/** Per site the certificates of its proven names: those of exact names before those of wildcards, oldest first. */
+async function loadSiteFingerprints(tx: Tx, siteIds: string[]): Promise<Map<string, string[]>> {
   if (siteIds.length === 0) return new Map()
-  const rows = await tx.$queryRaw<{ siteId: string; fingerprint: string }[]>`
-    select distinct on (h.site_id) h.site_id::text as "siteId", v.fingerprint
+  const rows = await tx.$queryRaw<(SiteCertificate & { siteId: string })[]>`
+    select h.site_id::text as "siteId", v.fingerprint, regexp_replace(v.key_algorithm, '[^a-z].*', '') as family
       from hostname h
       join certificate c on c.id = h.certificate_id and c.state not in ('retired', 'revoked')
       join certificate_version v on v.id = c.active_version_id and v.revoked_at is null
       where h.site_id = any(${siteIds}::uuid[]) and h.ownership_state = 'verified'
-      order by h.site_id, h.name like '*.%', h.created_at, h.id`
-  return new Map(rows.map((row) => [row.siteId, row.fingerprint]))
+      group by h.site_id, v.fingerprint, v.key_algorithm
+      order by h.site_id, min((h.name like '*.%')::int), min(h.created_at), min(h.id::text)`
+  return new Map([...Map.groupBy(rows, (row) => row.siteId)].map(([siteId, own]) => [siteId, shownWithoutName(own)]))
 }
 
 async function loadSettings(tx: Tx, keys: string[]): Promise<Map<string, unknown>> {

@@ -5,6 +5,7 @@ import { Time } from '../schema.ts'
 const descriptions: Readonly<Partial<Record<TrafficField, string>>> = {
   requests: 'Requests that are over, however they were answered.',
   bytesOut: 'Bytes of bodies that were sent.',
+  bytesIn: 'Bytes of request bodies that were passed on, and what visitors sent through WebSockets.',
   aborted: 'The client left before an answer.',
   refused: 'Refused before the site could answer; 421 is among them.',
   misdirected: 'Answered with 421: for a host of another site than the one of the handshake.',

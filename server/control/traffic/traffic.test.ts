@@ -28,11 +28,17 @@ describe('traffic', () => {
     other = await seedSite(rig.db, rig.otherTenantId)
     const edgeId = randomUUID()
     const spoolId = randomUUID()
-    const batch = { spoolId, sequence: 5, rows: [row(site, now, { requests: 3, bytesOut: 100, http2: 3, tls13: 3 })] }
+    const batch = {
+      spoolId,
+      sequence: 5,
+      rows: [row(site, now, { requests: 3, bytesOut: 100, bytesIn: 70, http2: 3, tls13: 3 })],
+    }
     expect(await addTraffic(rig.db, edgeId, batch)).toBe(true)
     expect(await addTraffic(rig.db, edgeId, batch)).toBe(false)
     const more = [
-      row(site, now, { requests: 2 }),
+      row(site, now, { requests: 2, bytesIn: 5 }),
+      // Of an edge that does not count the newest field.
+      { siteId: other, hour: now - 31, counts: [1, 2] },
       row(site, now - 30, { requests: 7 }),
       row(other, now, { requests: 9 }),
     ]
@@ -67,7 +73,9 @@ describe('traffic', () => {
 
   test('batches are added once each, by the number of their spool', async () => {
     const { items } = await read('viewer', `/sites/${site}/traffic`)
-    expect(items).toMatchObject([{ at: timeOf(now), requests: 5, bytesOut: 100, http2: 3, tls13: 3, status4xx: 0 }])
+    expect(items).toMatchObject([{ at: timeOf(now), requests: 5, bytesOut: 100, bytesIn: 75, http2: 3 }])
+    const old = await rig.db.trafficHour.findMany({ where: { siteId: other, hour: timeOf(now - 31) } })
+    expect(old).toMatchObject([{ requests: 1n, bytesOut: 2n, bytesIn: 0n }])
   })
 
   test('a range is summed by hour or by day', async () => {

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto'
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDigest } from '../../contract/ids.ts'
 import type { BlobRef } from '../../contract/manifest.ts'
+import { type BlobFault, isShortage } from './blob-faults.ts'
 import { FILE_CACHE_BYTES, MAX_CACHED_FILE_BYTES } from './limits.ts'
 import { createLru } from './lru.ts'
 
@@ -26,15 +28,26 @@ export function blobPath(blobsFolder: string, digest: string): string {
   return join(blobsFolder, digest.slice(0, 2), digest)
 }
 
-/** Opens a folder of blobs with its cache in memory. */
-export function createContent(blobsFolder: string): Content {
+/** Whether bytes are those that a digest names. */
+export function isContentOf(digest: string, bytes: Uint8Array): boolean {
+  return createHash('sha256').update(bytes).digest('hex') === digest
+}
+
+/** Opens a folder of blobs with its cache in memory. What is read whole is checked; `onFault` hears of what is not right. */
+export function createContent(blobsFolder: string, onFault: BlobFault = () => {}): Content {
   const hot = createLru<Uint8Array>(FILE_CACHE_BYTES)
   const reading = new Map<string, Promise<Uint8Array>>()
+  const tell = (ref: BlobRef, error: unknown): void => {
+    if (!isShortage((error as Error).cause)) onFault(ref.digest, 'file')
+  }
   const read = async (ref: BlobRef): Promise<Uint8Array> => {
     try {
       const bytes = await readBlob(blobsFolder, ref)
       hot.set(ref.digest, bytes, bytes.length + 256)
       return bytes
+    } catch (error) {
+      tell(ref, error)
+      throw error
     } finally {
       reading.delete(ref.digest)
     }
@@ -50,11 +63,14 @@ export function createContent(blobsFolder: string): Content {
     peek: (ref) => hot.get(ref.digest),
     async open(ref) {
       const handle = await open(blobPath(blobsFolder, ref.digest), 'r').catch((cause: unknown) => {
-        throw new ContentError(`blob ${ref.digest} cannot be opened`, { cause })
+        const error = new ContentError(`blob ${ref.digest} cannot be opened`, { cause })
+        tell(ref, error)
+        throw error
       })
       const { size } = await handle.stat()
       if (size === ref.bytes) return handle
       await handle.close()
+      onFault(ref.digest, 'file')
       throw new ContentError(`blob ${ref.digest} has ${size} bytes, not ${ref.bytes}`)
     },
   }
@@ -66,5 +82,6 @@ async function readBlob(blobsFolder: string, ref: BlobRef): Promise<Uint8Array> 
     throw new ContentError(`blob ${ref.digest} cannot be read`, { cause })
   })
   if (bytes.length !== ref.bytes) throw new ContentError(`blob ${ref.digest} has ${bytes.length} bytes`)
+  if (!isContentOf(ref.digest, bytes)) throw new ContentError(`blob ${ref.digest} is damaged`)
   return bytes
 }

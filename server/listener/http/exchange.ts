@@ -56,6 +56,8 @@ export type Exchange = Sent & {
   attribute(siteId: string | null, reason?: RefusalReason): void
   /** The answer went another way than `respond` and `write`: its status, and body bytes as they pass. */
   account(status: number, bytes: number): void
+  /** Counts bytes of the client's body (or of its side of a tunnel) that were taken. */
+  receive(bytes: number): void
   /** Calls once when the exchange is over, at once if it is. */
   onClose(listener: () => void): void
 }
@@ -82,6 +84,7 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines, log
   let reason: RefusalReason | undefined
   let status = 0
   let bytes = 0
+  let bytesIn = 0
   // While the socket is open: a client that leaves early is logged as well.
   sent.connection.tls()
   const listeners: (() => void)[] = []
@@ -95,7 +98,8 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines, log
     stall?.clear()
     settle(false)
     for (const listener of listeners) listener()
-    log(entryOf(sent, { siteId, status, bytes, durationMs: performance.now() - startedAtMs, reason }))
+    const durationMs = performance.now() - startedAtMs
+    log(entryOf(sent, { siteId, status, bytes, bytesIn, durationMs, reason }))
   }
   const expect = (bytes: number): void => {
     const ms = STALL_MS + bytes / STALL_BYTES_PER_MS
@@ -153,6 +157,9 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines, log
       status = passed
       bytes += more
     },
+    receive(more) {
+      bytesIn += more
+    },
     onClose(listener) {
       if (isClosed) listener()
       else listeners.push(listener)
@@ -162,14 +169,17 @@ export function createExchange(sent: Sent, wire: Wire, deadlines: Deadlines, log
 
 function entryOf(
   sent: Sent,
-  over: Pick<RequestEntry, 'siteId' | 'status' | 'bytes' | 'durationMs'> & { reason: RefusalReason | undefined },
+  over: Pick<RequestEntry, 'siteId' | 'status' | 'bytes' | 'bytesIn' | 'durationMs'> & {
+    reason: RefusalReason | undefined
+  },
 ): RequestEntry {
   const { connection, headers, method, target, protocol } = sent
-  const { siteId, status, bytes, durationMs, reason } = over
+  const { siteId, status, bytes, bytesIn, durationMs, reason } = over
   const host = headers.host ?? sent.authority ?? ''
   const referer = headers.referer ?? ''
   const userAgent = headers['user-agent'] ?? ''
-  const entry = { connection, siteId, host, method, target, protocol, status, bytes, durationMs, referer, userAgent }
+  const asked = { connection, siteId, host, method, target, protocol, referer, userAgent }
+  const entry = { ...asked, status, bytes, bytesIn, durationMs }
   return reason === undefined ? entry : { ...entry, reason }
 }
 

@@ -253,6 +253,7 @@ class FastConnection {
       protocol: 'HTTP/1.1',
       status,
       bytes,
+      bytesIn: 0,
       durationMs,
       referer: fields.referer,
       userAgent: fields.userAgent,

@@ -97,7 +97,7 @@ export function createHttp1(deps: {
 
 /** What is known of a request whose head the parser refused. */
 function unreadable(connection: Connection, status: number): RequestEntry {
-  const nothing = { host: '', method: '', target: '', referer: '', userAgent: '', bytes: 0, durationMs: 0 }
+  const nothing = { host: '', method: '', target: '', referer: '', userAgent: '', bytes: 0, bytesIn: 0, durationMs: 0 }
   return { connection, siteId: null, status, protocol: 'HTTP/1.1', ...nothing, reason: 'bad-head' }
 }
 

@@ -108,5 +108,5 @@ function send(stream: ServerHttp2Stream, { status, contentLength, body }: ReadyA
 function entryOf(connection: Connection, { host, method, target }: Asked, headers: IncomingHttpHeaders) {
   const referer = headers.referer ?? ''
   const userAgent = headers['user-agent'] ?? ''
-  return { connection, host, method, target, protocol: 'HTTP/2.0', referer, userAgent } as const
+  return { connection, host, method, target, protocol: 'HTTP/2.0', bytesIn: 0, referer, userAgent } as const
 }

@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { MAX_MANIFEST_BYTES, type Manifest, type ManifestFile } from '../../contract/manifest.ts'
-import { blobPath, ContentError } from './content.ts'
+import { type BlobFault, isShortage } from './blob-faults.ts'
+import { blobPath, ContentError, isContentOf } from './content.ts'
 import { MANIFEST_CACHE_BYTES } from './limits.ts'
 import { createLru } from './lru.ts'
 
@@ -23,16 +24,19 @@ export type ManifestCache = {
 /** Parsed manifests weigh about three times their text. */
 const WEIGHT = 3
 
-/** Opens a folder of blobs. Simultaneous first requests read a manifest once. */
-export function createManifestCache(blobsFolder: string): ManifestCache {
+/** Opens a folder of blobs. Simultaneous first requests read a manifest once; `onFault` hears of one that is not right. */
+export function createManifestCache(blobsFolder: string, onFault: BlobFault = () => {}): ManifestCache {
   const parsed = createLru<ReleaseFiles>(MANIFEST_CACHE_BYTES)
   const reading = new Map<string, Promise<ReleaseFiles>>()
   const read = async (digest: string): Promise<ReleaseFiles> => {
     try {
-      const text = await readText(blobPath(blobsFolder, digest))
-      const release = parseManifest(text, digest)
-      parsed.set(digest, release, text.length * WEIGHT)
+      const bytes = await readWhole(blobPath(blobsFolder, digest), digest)
+      const release = parseManifest(bytes.toString(), digest)
+      parsed.set(digest, release, bytes.length * WEIGHT)
       return release
+    } catch (error) {
+      if (!isShortage((error as Error).cause)) onFault(digest, 'manifest')
+      throw error
     } finally {
       reading.delete(digest)
     }
@@ -49,11 +53,13 @@ export function createManifestCache(blobsFolder: string): ManifestCache {
   }
 }
 
-async function readText(path: string): Promise<string> {
+async function readWhole(path: string, digest: string): Promise<Buffer> {
   try {
     const { size } = await stat(path)
     if (size > MAX_MANIFEST_BYTES) throw new ContentError(`manifest of ${size} bytes`)
-    return await readFile(path, 'utf8')
+    const bytes = await readFile(path)
+    if (isContentOf(digest, bytes)) return bytes
+    throw new ContentError('it is damaged')
   } catch (cause) {
     throw new ContentError('manifest cannot be read', { cause })
   }

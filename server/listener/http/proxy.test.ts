@@ -4,6 +4,7 @@ import net, { type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SiteRecord } from '../../contract/records.ts'
+import { trafficFields } from '../../contract/traffic.ts'
 import { createTestAuthority, type TestAuthority } from '../../test/certificates.ts'
 import {
   exchangeRaw,
@@ -67,6 +68,7 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
   let authority: TestAuthority
   const upstreams: TestUpstream[] = []
   const names = ['p.example.com', 'q.example.com']
+  const bytesIn = (): number => rig.observation.totals().counts[trafficFields.indexOf('bytesIn')] ?? 0
   const publish = (url: string, more: Partial<SiteRecord> = {}, key = 'p'): Promise<void> =>
     rig.publish([siteRecord(`${key}.example.com`, { kind: 'proxy', upstreams: [{ url, weight: 1 }], ...more })])
   const use = async (starting: Promise<TestUpstream>): Promise<TestUpstream> => {
@@ -149,6 +151,7 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
       const { url } = await use(startHttp(echo))
       await publish(url)
       const peers = new Set<number>()
+      const before = bytesIn()
       for (const [method, size] of [
         ['POST', 3_000_000],
         ['PUT', 1],
@@ -160,6 +163,7 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
         expect([seen.method, seen.bytes]).toEqual([method, size])
         peers.add(seen.peer)
       }
+      await expect.poll(() => bytesIn() - before, { timeout: 15_000 }).toBe(3_000_011)
       // GET goes the byte path over HTTP/1.1.
       expect(peers.size).toBe(protocol === 'h2' ? 1 : 2)
     })

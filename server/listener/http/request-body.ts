@@ -49,6 +49,7 @@ export function forwardBody(
   let received = 0
   const onData = (piece: Buffer): void => {
     received += piece.length
+    exchange.receive(piece.length)
     if (received > most) return void fail()
     onPiece()
     deadline.rearm(allowance.next(received))

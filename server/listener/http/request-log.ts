@@ -32,6 +32,8 @@ export type RequestEntry = {
   readonly status: number
   /** Body bytes that were handed to the connection. */
   readonly bytes: number
+  /** Body bytes that the client sent and somebody took: of a tunnel all of its own. None on the paths for GET and HEAD alone. */
+  readonly bytesIn: number
   readonly durationMs: number
   readonly referer: string
   readonly userAgent: string

@@ -6,6 +6,7 @@ import type { Deadlines } from '../deadlines.ts'
 import type { EdgeReader } from '../edge-store.ts'
 import type { PanelHop } from '../panel-hop.ts'
 import { createBasicAuthGate } from './basic-auth.ts'
+import { type BlobFault, createBlobFaults } from './blob-faults.ts'
 import type { Connection } from './connection.ts'
 import { createContent } from './content.ts'
 import { dispatch } from './dispatch.ts'
@@ -40,6 +41,8 @@ export type HttpDeps = {
   readonly panelHop?: PanelHop
   /** Told of every request that is over; nobody when left out. */
   readonly log?: RequestLog
+  /** Told of blobs that are not on disk as they should be, not of each request for one. */
+  readonly onBlobFault?: BlobFault
   /** Told of failures that are ours (a missing blob, a bug), for the log. */
   readonly report?: (error: unknown) => void
 }
@@ -61,6 +64,7 @@ export type HttpServers = {
 export function createHttpServers(deps: HttpDeps): HttpServers {
   const { blobsFolder, deadlines } = deps
   const open = createHeldSet()
+  const onFault = createBlobFaults(deps.onBlobFault ?? (() => {}))
   const log = deps.log ?? (() => {})
   const records = createRecordCache(deps.reader)
   const upstreams = createUpstreams({ reach: deps.reach, deadlines, isOwn: deps.isOwnAddress ?? (() => false) })
@@ -69,7 +73,7 @@ export function createHttpServers(deps: HttpDeps): HttpServers {
     upstreams,
     deadlines,
     panelHop: deps.panelHop ?? (() => null),
-    store: { content: createContent(blobsFolder), manifests: createManifestCache(blobsFolder) },
+    store: { content: createContent(blobsFolder, onFault), manifests: createManifestCache(blobsFolder, onFault) },
     basicAuth: createBasicAuthGate(),
     httpsPort: deps.httpsPort ?? 443,
     report: deps.report ?? (() => {}),

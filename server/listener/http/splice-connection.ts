@@ -177,6 +177,7 @@ function entryOf(connection: Connection, head: StrictHead, siteId: string) {
     ...asked,
     status,
     bytes: sent,
+    bytesIn: 0,
     durationMs: performance.now() - startedAtMs,
   })
 }

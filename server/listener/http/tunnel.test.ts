@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { trafficFields } from '../../contract/traffic.ts'
 import { createTestAuthority } from '../../test/certificates.ts'
 import { exchangeRaw, openRaw, readAll } from '../../test/http-requests.ts'
 import { type ListenerRig, nameRecord, runtimes, siteRecord, startListenerRig } from '../../test/listener-rig.ts'
@@ -96,6 +97,8 @@ describe.each(runtimes)('WebSocket on %s', (runtime) => {
     expect(text).not.toContain('6.6.6.6')
     expect(text.slice(text.indexOf('>') + 1)).toBe(`early${big}last`)
     socket.destroy()
+    const bytesIn = () => rig.observation.totals().counts[trafficFields.indexOf('bytesIn')]
+    await expect.poll(bytesIn, { timeout: 15_000 }).toBe(`early${big}last`.length)
   })
 
   test('it is taken as a later request of a connection as well', async () => {

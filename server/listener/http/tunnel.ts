@@ -34,7 +34,9 @@ export function acceptTunnel(
   if (upstreamHead.length > 0) socket.write(upstreamHead)
   if (head.length > 0) upstream.write(head)
   exchange.account(101, upstreamHead.length)
+  exchange.receive(head.length)
   upstream.on('data', (piece: Buffer) => exchange.account(101, piece.length))
+  socket.on('data', (piece: Buffer) => exchange.receive(piece.length))
   splice(socket, upstream, deadlines)
   return true
 }

@@ -14,7 +14,7 @@ export type EdgeState = {
   readonly refusedRecords: number
 }
 
-type Counted = Pick<WorkerCounters, 'handshakes' | 'refusedBy' | 'handshakeKinds'>
+type Counted = Pick<WorkerCounters, 'handshakes' | 'refusedBy' | 'handshakeKinds' | 'contextUse'>
 
 type Sums = Map<string, number>
 
@@ -50,10 +50,11 @@ function addTo(sums: Sums, counted: Counted): void {
   for (const [key, value] of countsOf(counted)) sums.set(key, (sums.get(key) ?? 0) + value)
 }
 
-function* countsOf({ handshakes, refusedBy, handshakeKinds }: Counted): Generator<[string, number]> {
+function* countsOf({ handshakes, refusedBy, handshakeKinds, contextUse }: Counted): Generator<[string, number]> {
   yield ['handshakes', handshakes]
   for (const [reason, value] of Object.entries(refusedBy ?? {})) yield [`refused ${reason}`, value]
   for (const [kind, value] of Object.entries(handshakeKinds ?? {})) yield [`kind ${kind}`, value]
+  for (const [what, value] of Object.entries(contextUse ?? {})) yield [what, value]
 }
 
 function family(
@@ -119,10 +120,23 @@ function sumFamilies(sums: ReadonlyMap<string, number>): MetricFamily[] {
     const [version = '', session = '', name = '', client = ''] = words
     if (what === 'kind') kinds.push({ labels: { version, session, name, client }, value })
   }
+  const count = (what: string): number => sums.get(what) ?? 0
+  const lookups = [
+    { labels: { result: 'hit' }, value: count('hits') },
+    { labels: { result: 'miss' }, value: count('misses') },
+  ]
   return [
-    family('counter', 'handshakes_total', 'Handshakes that were finished.', sums.get('handshakes') ?? 0),
+    family('counter', 'handshakes_total', 'Handshakes that were finished.', count('handshakes')),
     family('counter', 'handshake_kinds_total', 'The same by version, session, server name and class of client.', kinds),
     family('counter', 'refused_connections_total', 'Connections that were refused, by reason.', refusals),
+    family('counter', 'context_lookups_total', 'Questions for the TLS context of a site.', lookups),
+    family(
+      'counter',
+      'context_builds_total',
+      'TLS contexts that were built, or found not to be possible.',
+      count('builds'),
+    ),
+    family('counter', 'context_evictions_total', 'TLS contexts that made room for others.', count('evictions')),
   ]
 }
 
@@ -146,6 +160,7 @@ function trafficFamilies(observation: Pick<Observation, 'totals'>): MetricFamily
     family('counter', 'refused_requests_total', 'Requests that no site was asked for.', value('refused')),
     family('counter', 'misdirected_requests_total', 'Requests that were answered with 421.', value('misdirected')),
     family('counter', 'body_bytes_total', 'Bytes of bodies that were sent.', value('bytesOut')),
+    family('counter', 'request_body_bytes_total', 'Bytes of bodies that clients sent.', value('bytesIn')),
     family('counter', 'dropped_log_lines_total', 'Lines of access logs that could not be written.', droppedLines),
   ]
 }

@@ -70,6 +70,10 @@ describe.each(runtimes)('the metrics address on %s', (runtime) => {
     expect(text).toMatch(/^nameplate_edge_refused_connections_total\{reason="unknownName"\} 1$/m)
     expect(text).toMatch(/^nameplate_edge_requests_by_protocol_total\{protocol="HTTP\/2"\} 1$/m)
     expect(text).toMatch(/^nameplate_edge_context_bytes [1-9]\d*$/m)
+    expect(text).toMatch(/^nameplate_edge_context_lookups_total\{result="hit"\} [1-9]\d*$/m)
+    expect(text).toMatch(/^nameplate_edge_context_lookups_total\{result="miss"\} [1-9]\d*$/m)
+    expect(text).toMatch(/^nameplate_edge_context_builds_total 1$/m)
+    expect(text).toMatch(/^nameplate_edge_context_evictions_total 0$/m)
     expect(text).toMatch(/^nameplate_edge_worker_resident_bytes [1-9]\d*$/m)
     expect(text).not.toMatch(/a\.test|site-a|junk/)
     for (const line of text.trim().split('\n'))
@@ -80,7 +84,9 @@ describe.each(runtimes)('the metrics address on %s', (runtime) => {
     const [pid = 0] = rig.pids()
     process.kill(pid, 'SIGKILL')
     await eventually(/^nameplate_edge_worker_starts_total 2$/m)
-    expect(await get('/metrics')).toMatch(/^nameplate_edge_handshakes_total 4$/m)
+    const text = await get('/metrics')
+    expect(text).toMatch(/^nameplate_edge_handshakes_total 4$/m)
+    expect(text).toMatch(/^nameplate_edge_context_builds_total 1$/m)
   })
 
   test('the status says what runs, and to read as well', async () => {

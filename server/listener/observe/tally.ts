@@ -79,6 +79,7 @@ function count(counts: number[], entry: RequestEntry): void {
   const tls = connection.tls()
   add(place.requests)
   add(place.bytesOut, entry.bytes)
+  add(place.bytesIn, entry.bytesIn)
   add(status >= 100 && status < 600 ? place.status1xx + Math.floor(status / 100) - 1 : place.aborted)
   if (entry.reason !== undefined) add(place.refused)
   if (status === 421) add(place.misdirected)

@@ -18,6 +18,8 @@ const requestFor = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\
 let folder: string
 let caFile: string
 let hostsFile: string
+/** Built once, while the first rig starts. */
+let goClient: Promise<string>
 let authority: Awaited<ReturnType<typeof createTestAuthority>>
 
 beforeAll(async () => {
@@ -25,10 +27,20 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'nameplate-interop-'))
   caFile = join(folder, 'ca.pem')
   hostsFile = join(folder, 'hosts')
+  goClient = buildGo()
   writeFileSync(caFile, authority.caPem)
   writeFileSync(hostsFile, sites.map((site) => `127.0.0.1 ${site}\n`).join(''))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Compiles the client: its path. */
+async function buildGo(): Promise<string> {
+  const path = join(folder, 'visit-go')
+  const build = 'exec env GO111MODULE=off GOFLAGS= GOCACHE="$1/go" go build -o "$2" "$3"'
+  const { code, stderr } = await run('sh', ['-c', build, 'sh', folder, path, join(clients, 'visit.go')], '', 300_000)
+  if (code !== 0) throw new Error(`go build: ${stderr}`)
+  return path
+}
 
 describe.each(runtimes)('on %s', (runtime) => {
   let rig: ListenerRig
@@ -135,6 +147,17 @@ describe.each(runtimes)('on %s', (runtime) => {
       expect(answer).toContain(`page of ${servername}`)
     },
   )
+
+  test('Go reaches both, resumes its sessions, and is told that a name is nobody’s', async () => {
+    const { stdout, stderr } = await run(await goClient, [caFile, String(rig.httpsPort), ...sites])
+    const lines = sites.flatMap((host) => [
+      `HTTP/1.1 200 full page of ${host}`,
+      `HTTP/1.1 200 resumed page of ${host}`,
+      `HTTP/2.0 200 full page of ${host}`,
+    ])
+    const nobody = /^nobody\.example\.com Get "[^"]+": remote error: tls: unrecognized name$/
+    expect([stdout.trimEnd().split('\n'), stderr]).toEqual([[...lines, ...lines, expect.stringMatching(nobody)], ''])
+  })
 
   test.runIf(existsSync('/usr/bin/java'))('Java reaches both', async () => {
     const urls = sites.map((host) => `https://${host}:${rig.httpsPort}/`)
