@@ -13,6 +13,10 @@ const tools = [
   { binary: 'gnutls-cli', package: 'gnutls-bin', why: 'a real TLS client' },
   { binary: 'tstclnt', package: 'libnss3-tools', why: 'a real TLS client' },
   { binary: 'python3', package: 'python3', why: 'a real TLS client' },
+  { binary: 'named', package: 'bind9', why: 'a real name server and resolver' },
+  { binary: 'knotd', package: 'knot', why: 'a real name server' },
+  { binary: 'pdns_server', package: 'pdns-server', why: 'a real name server with an API' },
+  { binary: 'pdnsutil', package: 'pdns-backend-sqlite3', why: 'what it keeps its zones in' },
   { binary: 'docker-compose', package: 'docker-compose', why: 'reads docker-compose.yml' },
 ] as const
 
