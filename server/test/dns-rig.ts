@@ -3,6 +3,7 @@ import { createReach } from '../contract/reach.ts'
 import type { Db } from '../control/db.ts'
 import { type Ask, createAsk } from '../control/dns/ask.ts'
 import { createOpenProvider, type OpenProvider, secretContext } from '../control/dns/open-provider.ts'
+import type { ProviderReach } from '../control/dns/providers/reach.ts'
 import { createDnsRecords, type DnsRecords } from '../control/dns/records.ts'
 import type { ProviderConfig, ProviderKind } from '../control/dns/schema.ts'
 import { createDnsSolver, type DnsSolver } from '../control/dns/solver.ts'
@@ -19,6 +20,7 @@ export type DnsParts = {
   readonly open: OpenProvider
   readonly records: DnsRecords
   readonly solver: DnsSolver
+  readonly outside: ProviderReach
 }
 
 /** Where names are looked up, what may be reached, and where Cloudflare is. */
@@ -36,10 +38,11 @@ export function makeDnsParts(db: Db, places: DnsPlaces, vault: Vault = testVault
   const lookups = createDialler({ reach, dnsServers })
   const call = createHttpCaller({ lookups, reach })
   const cloudflare = places.cloudflareUrl === undefined ? {} : { cloudflareUrl: places.cloudflareUrl }
-  const open = createOpenProvider(vault, { lookups, reach, call, ...cloudflare })
+  const outside = { lookups, reach, call, ...cloudflare }
+  const open = createOpenProvider(vault, outside)
   const ask = createAsk({ lookups, reach, dnsServers, port: servers.port })
   const records = createDnsRecords({ db, open })
-  return { ask, open, records, solver: createDnsSolver({ db, records, ask, lookups }) }
+  return { ask, open, records, outside, solver: createDnsSolver({ db, records, ask, lookups }) }
 }
 
 /** Adds a provider without the rules of the service. */

@@ -38,6 +38,9 @@ export type TestZone = {
   readonly isReadOnly?: boolean
 }
 
+/** A zone of another server, for the resolver. */
+type Forward = { readonly name: string; readonly at: string }
+
 /** The servers of one test, ended by `await using`. */
 export type NameServers = AsyncDisposable & {
   /** In the place of 53, at every one of them. */
@@ -84,12 +87,12 @@ export async function startNameServers(
     return child
   }
   const doubled = zones.filter((zone) => zone.isDoubled === true)
-  const stubs = [
+  const others: Forward[] = [
     ...zones.filter(({ at }) => at === 'knot').map(({ name }) => ({ name, at: addresses.knot })),
     ...(wanted.powerdns === true ? [{ name: 'power.test', at: addresses.powerdns }] : []),
   ]
   try {
-    await start('named', ['-g', '-p', String(port), '-c', writeBind(folder, zones, stubs)], /all zones loaded/)
+    await start('named', ['-g', '-p', String(port), '-c', writeBind(folder, port, zones, others)], /all zones loaded/)
     await start('knotd', ['-c', writeKnot(folder, port, zones)], /server started/)
     const secondary =
       doubled.length === 0
@@ -132,7 +135,7 @@ async function endAll(children: readonly ChildProcess[], folder: string): Promis
   rmSync(folder, { recursive: true, force: true })
 }
 
-function writeBind(folder: string, zones: readonly TestZone[], stubs: readonly { name: string; at: string }[]): string {
+function writeBind(folder: string, port: number, zones: readonly TestZone[], others: readonly Forward[]): string {
   const home = newFolder(folder, 'bind')
   const keys = Object.entries(tsigKeys).map(
     ([name, { algorithm, secret }]) => `key "${name}" { algorithm ${algorithm}; secret "${secret}"; };`,
@@ -144,12 +147,14 @@ function writeBind(folder: string, zones: readonly TestZone[], stubs: readonly {
       const policy = zone.isReadOnly === true ? '' : `update-policy { ${grants} };`
       return `zone "${zone.name}" { type primary; file "${writeZone(home, zone)}"; ${policy} };`
     })
-  const others = stubs.map(({ name, at }) => `zone "${name}" { type static-stub; server-addresses { ${at}; }; };`)
+  const forwards = others.map(
+    ({ name, at }) => `zone "${name}" { type forward; forward only; forwarders { ${at} port ${port}; }; };`,
+  )
   const options = `directory "${home}"; pid-file none; session-keyfile "${home}/session.key"; listen-on-v6 { none; };
     listen-on { ${addresses.bind}; }; recursion yes; allow-recursion { any; }; max-cache-ttl 0; max-ncache-ttl 0;
     dnssec-validation no; empty-zones-enable no; managed-keys-directory "${home}"; notify no;`
   const file = join(home, 'named.conf')
-  writeFileSync(file, [`options { ${options} };`, 'controls { };', ...keys, ...own, ...others].join('\n'))
+  writeFileSync(file, [`options { ${options} };`, 'controls { };', ...keys, ...own, ...forwards].join('\n'))
   return file
 }
 

@@ -60,7 +60,8 @@ export function verifyAnswer(answer: Buffer, key: TsigKey, requestMac: Buffer, n
   const tsig = readTsig(Buffer.from(last.data))
   if (tsig === null) return { kind: 'unverified', error: 0, message }
   const { error } = tsig
-  const isOurs = last.name === key.name.toLowerCase() && tsig.algorithm === key.algorithm
+  const isWellFormed = last.class === classes.ANY && last.ttl === 0
+  const isOurs = isWellFormed && last.name === key.name.toLowerCase() && tsig.algorithm === key.algorithm
   if (!isOurs || !isMac(answer, message, key, requestMac, tsig)) return { kind: 'unverified', error, message }
   const skewSeconds = Math.abs(now / 1000 - tsig.timeSigned)
   const isTimely = skewSeconds <= tsig.fudge || error === tsigErrors.BADTIME

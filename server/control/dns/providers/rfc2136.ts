@@ -83,7 +83,10 @@ function judge(verdict: TsigVerdict, { place, zone, key }: { place: string; zone
     throw new DnsProviderError(code, `${place} ${text}`)
   }
   if (error === tsigErrors.BADKEY)
-    refuse('credentials', `does not know the key "${key.name}". Compare its name with the server's configuration`)
+    refuse(
+      'credentials',
+      `does not know the key "${key.name}", or not for the zone ${zone}. Compare with its configuration`,
+    )
   if (error === tsigErrors.BADSIG || error === tsigErrors.BADTRUNC)
     refuse('credentials', `does not accept the signature of the key "${key.name}". Compare secret and algorithm`)
   if (error === tsigErrors.BADTIME) refuse('clock', 'has a clock that differs from ours by more than 5 minutes')
