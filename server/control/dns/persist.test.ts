@@ -54,17 +54,17 @@ test('what is shown is what is found', () => {
     fc.property(
       fc.boolean(),
       fc.option(fc.integer({ min: 1, max: 1e9 })),
-      fc.webUrl(),
+      fc.stringMatching(/^https:\/\/[a-z0-9.]{1,20}\/[a-zA-Z0-9/=_-]{0,20}$/),
       (isWildcard, after, account) => {
         const persistUntil = after === null ? null : new Date((seconds + after) * 1000)
         const name = `${isWildcard ? '*.' : ''}shop.example`
         const shown = persistInstruction(name, {
           issuerDomain: 'ca.example',
-          accountUrl: account.replaceAll(';', ''),
+          accountUrl: account,
           ...(persistUntil === null ? {} : { persistUntil }),
         })
         expect(shown).toMatchObject({ type: 'TXT', name: '_validation-persist.shop.example' })
-        const state = judge([shown.value], { isWildcard, accountUrl: account.replaceAll(';', '') })
+        const state = judge([shown.value], { isWildcard, accountUrl: account })
         expect(state).toEqual({ state: 'found', persistUntil })
       },
     ),

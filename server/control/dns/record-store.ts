@@ -33,11 +33,6 @@ export function findRecord(db: Db | Tx, { providerId, orderId, fqdn, value }: Re
   return db.dnsRecord.findFirst({ where: { providerId, orderId, fqdn, value } })
 }
 
-/** A row by id, or null. */
-export function findRecordById(db: Db | Tx, id: string): Promise<RecordRow | null> {
-  return db.dnsRecord.findUnique({ where: { id } })
-}
-
 /**
  * Writes that a value is about to be set (`wanted`) or was set (`present`): makes the row, or brings it
  * back from whatever state it is in. Foreign-key violation: the provider was deleted.

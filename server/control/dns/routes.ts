@@ -16,7 +16,7 @@ import type { DnsProviderService } from './service.ts'
 const tags = ['dns providers']
 
 /** A test makes calls to somebody else's servers. */
-const TEST_RATE = { max: 10, timeWindow: '1 minute' }
+const TEST_RATE = { max: 30, timeWindow: '1 minute' }
 
 /** `/dns-providers`. */
 export function dnsProviderRoutes(service: DnsProviderService): FastifyPluginAsyncTypebox {

@@ -4,7 +4,8 @@ import { createTenantSite, eventually, quietLog, testVault } from '../../test/ce
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts'
 import { addProvider, type DnsParts, makeDnsParts } from '../../test/dns-rig.ts'
 import { type NameServers, POWERDNS_KEY, startNameServers, tsigKeys } from '../../test/name-servers.ts'
-import { cleanUp } from './cleanup.ts'
+import { openHints } from '../jobs/hints.ts'
+import { cleanUp, startDnsCleanup } from './cleanup.ts'
 import { decodeText, types } from './dns-message.ts'
 import { DnsProviderError } from './provider.ts'
 import type { DnsPresence } from './solver.ts'
@@ -302,6 +303,37 @@ test('a provider that refuses to delete is asked less and less, told of once, an
   await sweep()
   expect(await txt('127.0.0.1', '_acme-challenge.stuck.bind.test')).toEqual([])
 })
+
+test('the loop removes what was released, and what nobody released, by itself', async () => {
+  const log = quietLog()
+  const hints = openHints(database.url, log)
+  const { db } = database
+  const open = new Set<string>()
+  const isOrderOpen = async (ids: readonly string[]) => new Set(ids.filter((id) => open.has(id)))
+  const loop = startDnsCleanup({ db, records: parts.records, hints, log, isOrderOpen })
+  try {
+    const challenges = ['kept', 'released', 'forgotten'].map((label) => {
+      return { tenantId, orderId: randomUUID(), name: `${label}.bind.test`, value: value() }
+    })
+    for (const { orderId } of challenges) open.add(orderId)
+    for (const challenge of challenges) await parts.solver.present(challenge)
+    const [kept, released, forgotten] = challenges.map(({ orderId }) => orderId)
+    open.delete(released ?? '')
+    open.delete(forgotten ?? '')
+    await parts.solver.release(kept ?? '')
+    await parts.solver.release(released ?? '')
+    await eventually(async () => (await db.dnsRecord.count({ where: { orderId: released ?? '' } })) === 0, 'released')
+    await db.dnsRecord.updateMany({ where: { orderId: forgotten ?? '' }, data: { dueAt: new Date(0) } })
+    loop.wake()
+    await eventually(async () => (await db.dnsRecord.count({ where: { orderId: forgotten ?? '' } })) === 0, 'forgotten')
+    const left = await db.dnsRecord.findMany({ where: { orderId: { in: challenges.map(({ orderId }) => orderId) } } })
+    expect(left).toMatchObject([{ orderId: kept, state: 'present', failures: 0 }])
+    expect(left[0]?.dueAt.getTime()).toBeGreaterThan(Date.now())
+  } finally {
+    await loop.stop()
+    await hints.close()
+  }
+}, 60_000)
 
 test('what the platform’s provider says of its insides is not told to a tenant', async () => {
   const { db } = database
