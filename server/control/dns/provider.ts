@@ -40,7 +40,10 @@ export type DnsProviderCode =
   /** The DNS gave no answer about the name itself, or one that cannot be followed. */
   | 'lookup'
 
-/** Why a record could not be written or removed. `message` says what to do, and is fit for the provider's owner. */
+/**
+ * Why a record could not be written or removed. `message` says what to do, and is fit for the provider's owner;
+ * `detail` is the same, as other errors that people read have it.
+ */
 export class DnsProviderError extends Error {
   override name = 'DnsProviderError'
   readonly code: DnsProviderCode
@@ -51,6 +54,10 @@ export class DnsProviderError extends Error {
     super(message, { cause: options.cause })
     this.code = code
     this.retryAfterMs = options.retryAfterMs ?? null
+  }
+
+  get detail(): string {
+    return this.message
   }
 }
 

@@ -7,6 +7,7 @@ import { type NameServers, POWERDNS_KEY, startNameServers, tsigKeys } from '../.
 import { openHints } from '../jobs/hints.ts'
 import { cleanUp, startDnsCleanup } from './cleanup.ts'
 import { decodeText, types } from './dns-message.ts'
+import { persistInstruction } from './persist.ts'
 import { DnsProviderError } from './provider.ts'
 import type { DnsPresence } from './solver.ts'
 
@@ -334,6 +335,22 @@ test('the loop removes what was released, and what nobody released, by itself', 
     await hints.close()
   }
 }, 60_000)
+
+test('a lasting record is found or not, by a resolver', async () => {
+  const { db } = database
+  const provider = await db.dnsProvider.findFirstOrThrow({ where: { zones: { has: 'bind.test' }, tenantId } })
+  const wanted = { issuerDomains: ['ca.example'], accountUrl: 'https://ca.example/acct/1', isWildcard: false }
+  expect(await parts.solver.hasPersistRecord('lasting.bind.test', wanted)).toBe(false)
+  const { name, value: text } = persistInstruction('lasting.bind.test', {
+    issuerDomain: 'ca.example',
+    accountUrl: wanted.accountUrl,
+  })
+  await parts.open(provider).setTxt(name, text, none)
+  await eventually(() => parts.solver.hasPersistRecord('lasting.bind.test', wanted), 'it is found')
+  expect(await parts.solver.persistRecord('*.lasting.bind.test', { ...wanted, isWildcard: true })).toEqual({
+    state: 'no-wildcard',
+  })
+})
 
 test('what the platform’s provider says of its insides is not told to a tenant', async () => {
   const { db } = database

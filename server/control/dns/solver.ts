@@ -22,7 +22,7 @@ const PATIENCE = 4
 export type DnsChallenge = {
   readonly tenantId: string
   readonly orderId: string
-  /** As in the certificate, `*.` included. */
+  /** As in the certificate, or without the `*.` of a wildcard: both mean the same place. */
   readonly name: string
   readonly value: string
   readonly signal?: AbortSignal
@@ -53,6 +53,8 @@ export type DnsSolver = {
   delegations(tenantId: string, name: string): Promise<{ type: 'CNAME'; name: string; value: string }[]>
   /** What the DNS says about issuing for a name by dns-persist-01. Never throws. */
   persistRecord(name: string, wanted: PersistWanted): Promise<PersistState>
+  /** Whether `persistRecord` finds one that is valid now. */
+  hasPersistRecord(name: string, wanted: PersistWanted): Promise<boolean>
 }
 
 /** What the solver needs. */
@@ -111,6 +113,9 @@ export function createDnsSolver({ db, records, ask, lookups }: DnsSolverDeps): D
       }))
     },
     persistRecord: (name, wanted) => lookUpPersistRecord(lookups, name, wanted, new Date()),
+    async hasPersistRecord(name, wanted) {
+      return (await lookUpPersistRecord(lookups, name, wanted, new Date())).state === 'found'
+    },
   }
 }
 
