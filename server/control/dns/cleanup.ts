@@ -3,7 +3,7 @@ import type { Db } from '../db.ts'
 import type { Hints } from '../jobs/hints.ts'
 import { eachLimited } from '../jobs/limit.ts'
 import { type Loop, startLoop } from '../jobs/loop.ts'
-import { DnsProviderError, PROVIDER_MS } from './provider.ts'
+import { DnsProviderError } from './provider.ts'
 import { msUntilDue, putOff, type RecordRow, takeDueRecords } from './record-store.ts'
 import type { DnsRecords } from './records.ts'
 import { findProvider } from './store.ts'
@@ -70,7 +70,7 @@ async function removeAll(
   for (const row of rows) {
     if (signal.aborted) return
     try {
-      await records.remove(provider, row, AbortSignal.any([signal, AbortSignal.timeout(PROVIDER_MS)]))
+      await records.remove(provider, row, signal)
     } catch (error) {
       if (!(error instanceof DnsProviderError)) throw error
       log.warn({ err: error, providerId, fqdn: row.fqdn }, 'a DNS record could not be removed; it is tried again')

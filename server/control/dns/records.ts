@@ -60,6 +60,8 @@ export function createDnsRecords({ db, open }: { readonly db: Db; readonly open:
           if (!isShared) await open(provider).removeTxt(row.fqdn, row.value, signal)
         } catch (error) {
           const problem = asProviderError(error, 'the DNS provider')
+          // We broke it off ourselves: no failure of the provider. The row is due again when its lease ends.
+          if (signal.aborted) throw problem
           const failures = (row.state === 'removing' ? row.failures : 0) + 1
           await failedRemoval(db, provider, row, { problem, failures })
           throw problem

@@ -1,5 +1,6 @@
 import { type IncomingMessage, request as requestPlain } from 'node:http'
 import { request as requestTls } from 'node:https'
+import { isIP } from 'node:net'
 import { createReach, type Reach } from '../../contract/reach.ts'
 import { DialError, judgedAddresses } from './dialler.ts'
 import type { Lookups } from './resolver.ts'
@@ -82,7 +83,12 @@ function callAddress(address: string, url: URL, call: HttpCall, signal: AbortSig
         ...call.headers,
       },
     }
-    const tls = { servername: url.hostname, ...(call.caPem === undefined ? {} : { ca: call.caPem }) }
+    // An address is no server name (RFC 6066 section 3); the certificate is compared with it all the same.
+    const isName = isIP(url.hostname.replace(/^\[(.*)\]$/, '$1')) === 0
+    const tls = {
+      ...(isName ? { servername: url.hostname } : {}),
+      ...(call.caPem === undefined ? {} : { ca: call.caPem }),
+    }
     const outgoing = isTls ? requestTls({ ...options, ...tls }) : requestPlain(options)
     const timer = setTimeout(() => outgoing.destroy(new DialError('connect', 'nothing answers there')), CONNECT_MS)
     outgoing.on('socket', (socket) => socket.once('connect', () => clearTimeout(timer)))

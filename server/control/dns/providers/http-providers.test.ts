@@ -19,9 +19,12 @@ const signal = AbortSignal.timeout(120_000)
 let servers: NameServers
 
 beforeAll(async () => {
-  servers = await startNameServers([{ name: 'bind.test', at: 'bind', records: ['hook IN A 127.0.0.1'] }], {
-    powerdns: true,
-  })
+  servers = await startNameServers(
+    [{ name: 'bind.test', at: 'bind', records: ['hook IN A 127.0.0.1', 'other IN A 127.0.0.1'] }],
+    {
+      powerdns: true,
+    },
+  )
 })
 afterAll(async () => servers[Symbol.asyncDispose]())
 
@@ -119,7 +122,7 @@ type Received = { readonly headers: Readonly<Record<string, unknown>>; readonly 
 /** An HTTPS server under a name of the test's zone, with a certificate of a CA that nobody else trusts. */
 async function startReceiver(status: number, answer: string) {
   const authority = await createTestAuthority()
-  const { chainPem, privateKeyPem } = await authority.issue(['hook.bind.test'])
+  const { chainPem, privateKeyPem } = await authority.issue(['hook.bind.test', '127.0.0.1'])
   const received: Received[] = []
   const server = createTlsServer({ key: privateKeyPem, cert: chainPem }, async (request, response) => {
     received.push({ headers: request.headers, body: await text(request) })
@@ -160,13 +163,19 @@ describe('webhook', () => {
 
   test('what it refuses, a certificate that is not trusted, an address that is not allowed', async () => {
     await using receiver = await startReceiver(422, JSON.stringify({ detail: 'not this zone' }))
-    const make = (caPem: string | undefined, allowed?: readonly string[]) =>
-      createWebhookProvider({ url: receiver.url, key, caPem, zones: ['own.test'] }, outside(allowed))
+    const make = (caPem: string | undefined, allowed?: readonly string[], url = receiver.url) =>
+      createWebhookProvider({ url, key, caPem, zones: ['own.test'] }, outside(allowed))
     const set = (dns: ReturnType<typeof make>) => codeOf(dns.setTxt('a.own.test', 'v', signal))
     expect(await set(make(receiver.caPem))).toMatch(/^refused: .*not this zone/)
     expect(receiver.received).toHaveLength(1)
+    const byAddress = receiver.url.replace('hook.bind.test', '127.0.0.1')
+    expect(await set(make(receiver.caPem, undefined, byAddress))).toMatch(/^refused: .*not this zone/)
+    expect(await set(make(receiver.caPem, undefined, receiver.url.replace('hook.', 'other.')))).toMatch(
+      /^answer: .*certificate/,
+    )
+    expect(receiver.received).toHaveLength(2)
     expect(await set(make(undefined))).toMatch(/^answer: .*certificate/)
     expect(await set(make(receiver.caPem, []))).toMatch(/^forbidden-address: /)
-    expect(receiver.received).toHaveLength(1)
+    expect(receiver.received).toHaveLength(2)
   })
 })

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createReach } from '../../../contract/reach.ts'
 import { type NameServers, startNameServers, tsigKeys } from '../../../test/name-servers.ts'
@@ -104,3 +106,32 @@ describe.each(['bind', 'knot'] as const)('%s', (at) => {
     expect(await txt(at, fqdn).catch(() => [])).toEqual([])
   })
 })
+
+test.each<[string, (request: Buffer) => Buffer, RegExp]>([
+  ['a yes without a signature', (request) => answerTo(request, 0), /^answer: .*proves nothing/],
+  ['a no without a signature', (request) => answerTo(request, 5), /^refused: /],
+  ['the request itself', (request) => request, /^answer: .*proves nothing/],
+  ['what is no message', (request) => Buffer.concat([request.subarray(0, 2), Buffer.alloc(30, 0xff)]), /^answer: /],
+])('a server that lies with %s is not believed', async (_, answer, expected) => {
+  const liar = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.once('data', (chunk: Buffer) => {
+      const bytes = answer(chunk.subarray(2))
+      socket.end(Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 255]), bytes]))
+    })
+  })
+  liar.listen(0, '127.0.0.1')
+  await once(liar, 'listening')
+  const server = `127.0.0.1:${(liar.address() as AddressInfo).port}`
+  const set = provider('bind', { server }).setTxt('_acme-challenge.bind.test', 'v', signal)
+  expect(await codeOf(set)).toMatch(expected)
+  liar.close()
+})
+
+/** An answer with this code and nothing else. */
+function answerTo(request: Buffer, rcode: number): Buffer {
+  const answer = Buffer.alloc(12)
+  request.copy(answer, 0, 0, 2)
+  answer.writeUInt16BE(0xa800 | rcode, 2)
+  return answer
+}
