@@ -10,6 +10,7 @@ const levels = [
   ['setup'],
   ['edges'],
   ['domains', 'sites', 'addresses', 'traffic'],
+  ['dns'],
   ['certificates'],
   ['publish'],
   ['api'],

@@ -24,6 +24,7 @@ import { issuerRoutes } from './control/certificates/issuer-routes.ts'
 import { createIssuerService } from './control/certificates/issuer-service.ts'
 import { forgetBuckets } from './control/certificates/ledger-store.ts'
 import { startCertificateManager } from './control/certificates/manager.ts'
+import { openOrders } from './control/certificates/open-orders-store.ts'
 import type { DnsProofs } from './control/certificates/order-run.ts'
 import { forgetCertificates, forgetOrders, forgetVersions } from './control/certificates/retention-store.ts'
 import { certificateRoutes } from './control/certificates/routes.ts'
@@ -31,6 +32,12 @@ import { seedIssuer } from './control/certificates/seed.ts'
 import { createCertificateService, retireCertificate, retryNow } from './control/certificates/service.ts'
 import { untilDatabaseAnswers } from './control/connect.ts'
 import { type Db, openDatabase, write } from './control/db.ts'
+import { createAsk } from './control/dns/ask.ts'
+import { startDnsCleanup } from './control/dns/cleanup.ts'
+import { createOpenProvider } from './control/dns/open-provider.ts'
+import { createDnsRecords } from './control/dns/records.ts'
+import { dnsProviderRoutes } from './control/dns/routes.ts'
+import { createDnsProviderService } from './control/dns/service.ts'
 import { createChecker } from './control/domains/check.ts'
 import { domainRoutes } from './control/domains/domain-routes.ts'
 import { createDomainService } from './control/domains/domain-service.ts'
@@ -50,6 +57,7 @@ import type { Loop } from './control/jobs/loop.ts'
 import { type Retention, startRetention } from './control/jobs/retention.ts'
 import { migrate } from './control/migrate.ts'
 import { createDialler } from './control/outbound/dialler.ts'
+import { createHttpCaller } from './control/outbound/http-call.ts'
 import { planRoutes } from './control/plans/routes.ts'
 import { createPlanService } from './control/plans/service.ts'
 import { startLinkServer } from './control/publish/link-server.ts'
@@ -229,12 +237,17 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
 /** What loops and routes have in common. */
 type Shared = ReturnType<typeof makeShared>
 
-function makeShared({ settings, log, db, hints }: Base) {
+function makeShared({ settings, log, db, vault, hints }: Base) {
+  const { dnsServers } = settings
   const reach = createReach(settings.outboundAllow)
-  const dialler = createDialler({ reach, dnsServers: settings.dnsServers })
+  const dialler = createDialler({ reach, dnsServers })
+  const call = createHttpCaller({ lookups: dialler, reach })
+  const openProvider = createOpenProvider(vault, { lookups: dialler, reach, call })
   return {
     reach,
     dialler,
+    ask: createAsk({ lookups: dialler, reach, dnsServers }),
+    dnsRecords: createDnsRecords({ db, open: openProvider }),
     checker: createChecker({ db, dialler, hooks }),
     blobs: createBlobStore(join(settings.dataDir, 'blobs')),
     liveness: createLiveness(db),
@@ -243,13 +256,14 @@ function makeShared({ settings, log, db, hints }: Base) {
   }
 }
 
-function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop, 'stop'>[] {
+function startLoops(base: Base, { blobs, checker, liveness, dnsRecords: records }: Shared): Pick<Loop, 'stop'>[] {
   const { settings, log, db, vault, hints, version } = base
   return [
     startBlobCollector({ db, blobs, log }),
     startRetention({ db, log, retentions }),
     startSequencer({ db, hints, log }),
     startRecheckLoop({ db, checker, hints, log }),
+    startDnsCleanup({ db, records, hints, log, isOrderOpen: (ids) => openOrders(db, ids) }),
     startCertificateManager({
       db,
       vault,
@@ -267,7 +281,7 @@ function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop
 }
 
 function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): FastifyPluginAsyncTypebox[] {
-  const { reach, dialler, checker, blobs, liveness, streams, tails } = shared
+  const { reach, dialler, ask, dnsRecords: records, checker, blobs, liveness, streams, tails } = shared
   const sessions = createSessionService(db, vault.derive('refresh'))
   const hostnameDeps = {
     db,
@@ -296,6 +310,7 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     hostnameRoutes(createHostnameService(hostnameDeps)),
     domainRoutes(createDomainService(hostnameDeps)),
     certificateRoutes(createCertificateService({ db, vault, dns: noDns })),
+    dnsProviderRoutes(createDnsProviderService({ db, vault, reach, records, ask })),
     issuerRoutes(createIssuerService({ db, vault, version })),
   ]
 }

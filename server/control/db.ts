@@ -42,7 +42,7 @@ export function isWriteConflict(error: unknown): boolean {
 }
 
 /** Topics of the hints that wake loops; the tables are the truth. */
-export type Topic = 'feed' | 'published' | 'certificates' | 'domains' | 'events'
+export type Topic = 'feed' | 'published' | 'certificates' | 'domains' | 'events' | 'dns'
 
 /** The one notification channel; the payload is a `Topic`. */
 export const HINT_CHANNEL = 'nameplate'

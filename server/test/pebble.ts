@@ -24,6 +24,8 @@ export type PebbleOptions = {
   readonly authorizationReusePercent?: number
   /** Accounts need one of these: key id -> HMAC key, base64url. */
   readonly externalAccounts?: Readonly<Record<string, string>>
+  /** Where it looks names up, `address:port`; its own test server unless said. */
+  readonly dnsServer?: string
   /** Listen again where an earlier one did. */
   readonly ports?: { readonly api: number; readonly management: number }
 }
@@ -70,7 +72,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     PEBBLE_WFE_NONCEREJECT: String(options.nonceRejectPercent ?? 5),
     PEBBLE_AUTHZREUSE: String(options.authorizationReusePercent ?? 0),
   }
-  const args = ['-strict', '-config', join(folder, 'pebble.json'), '-dnsserver', dnsServer]
+  const args = ['-strict', '-config', join(folder, 'pebble.json'), '-dnsserver', options.dnsServer ?? dnsServer]
   let pebble = run('pebble', args, environment, logs)
   const directoryUrl = `https://127.0.0.1:${ports.api}/dir`
   const ready = (): Promise<void> => waitFor(() => get(directoryUrl, caPem), pebble, logs)

@@ -66,7 +66,7 @@ export function createDialler(options: DiallerOptions): Dialler {
       const deadline = AbortSignal.timeout(limits.timeoutMs)
       let url = readUrl(text)
       for (let hop = 0; ; hop++) {
-        const addresses = await withDeadline(judgedAddresses(lookups, options.reach, url), deadline)
+        const addresses = await withDeadline(judgedAddresses(lookups, options.reach, url.hostname), deadline)
         const answer = await dialAny(addresses, url, port, limits.maxBytes, deadline)
         if (answer.location === null) return { status: answer.status, text: answer.text, url: url.href }
         if (hop >= limits.redirects) throw new DialError('redirect', 'it redirects too many times')
@@ -94,9 +94,12 @@ function readRedirect(location: string, from: URL): URL {
   return readUrl(target.href)
 }
 
-/** Every address of the URL's host that may be dialled, IPv4 first. Throws when there is none. */
-async function judgedAddresses(lookups: Lookups, reach: Reach, url: URL): Promise<string[]> {
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+/**
+ * The addresses of a host (a name or an address, in brackets or not) that may be dialled, at most four,
+ * IPv4 first. Throws `DialError` when there is none. Dial these very addresses, never the name again.
+ */
+export async function judgedAddresses(lookups: Lookups, reach: Reach, target: string): Promise<string[]> {
+  const host = target.replace(/^\[(.*)\]$/, '$1')
   const addresses = isIP(host) === 0 ? await addressesOf(lookups, host) : [host]
   const allowed = addresses.filter(reach)
   if (allowed.length === 0)
