@@ -24,11 +24,19 @@ import { issuerRoutes } from './control/certificates/issuer-routes.ts'
 import { createIssuerService } from './control/certificates/issuer-service.ts'
 import { forgetBuckets } from './control/certificates/ledger-store.ts'
 import { startCertificateManager } from './control/certificates/manager.ts'
+import { createAccountService } from './control/certificates/operations/account-service.ts'
+import { operationRoutes } from './control/certificates/operations/routes.ts'
+import { createVersionService } from './control/certificates/operations/service.ts'
+import { startOperationLoop } from './control/certificates/operations/work.ts'
 import type { DnsProofs } from './control/certificates/order-run.ts'
+import { requestRoutes } from './control/certificates/requests/routes.ts'
+import { createRequestService } from './control/certificates/requests/service.ts'
 import { forgetCertificates, forgetOrders, forgetVersions } from './control/certificates/retention-store.ts'
 import { certificateRoutes } from './control/certificates/routes.ts'
 import { seedIssuer } from './control/certificates/seed.ts'
 import { createCertificateService, retireCertificate, retryNow } from './control/certificates/service.ts'
+import { uploadRoutes } from './control/certificates/uploads/routes.ts'
+import { createUploadService } from './control/certificates/uploads/service.ts'
 import { untilDatabaseAnswers } from './control/connect.ts'
 import { type Db, openDatabase, write } from './control/db.ts'
 import { createChecker } from './control/domains/check.ts'
@@ -263,6 +271,7 @@ function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop
       dns: noDns,
       holder: replicaId(settings.dataDir),
     }),
+    startOperationLoop({ db, vault, hints, log, version }),
   ]
 }
 
@@ -297,6 +306,9 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     domainRoutes(createDomainService(hostnameDeps)),
     certificateRoutes(createCertificateService({ db, vault, dns: noDns })),
     issuerRoutes(createIssuerService({ db, vault, version })),
+    uploadRoutes(createUploadService({ db, vault })),
+    requestRoutes(createRequestService({ db, vault })),
+    operationRoutes(createVersionService({ db, dns: noDns }), createAccountService({ db, vault })),
   ]
 }
 
