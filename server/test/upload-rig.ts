@@ -16,7 +16,7 @@ import { openHints } from '../control/jobs/hints.ts'
 import type { Vault } from '../control/vault.ts'
 import type { Logger } from '../process/log.ts'
 import { type ApiRig, createApiRig } from './api.ts'
-import { createVerifiedHostname, quietLog } from './certificate-rig.ts'
+import { createVerifiedHostname, noDns, quietLog } from './certificate-rig.ts'
 import { createTestAuthority, type TestAuthority, type TestCertificate } from './certificates.ts'
 
 /** The API of certificates, with proven hostnames of the rig's tenant and a CA that tenants deal with. */
@@ -34,11 +34,11 @@ export async function createUploadRig(options: { readonly log?: Logger } = {}): 
   const rig = await createApiRig({
     ...options,
     routes: ({ db, vault }) => [
-      certificateRoutes(createCertificateService({ db, vault })),
+      certificateRoutes(createCertificateService({ db, vault, dns: noDns })),
       issuerRoutes(createIssuerService({ db, vault, version: 'test' })),
       uploadRoutes(createUploadService({ db, vault })),
       requestRoutes(createRequestService({ db, vault })),
-      operationRoutes(createVersionService({ db, vault }), createAccountService({ db, vault })),
+      operationRoutes(createVersionService({ db, dns: noDns }), createAccountService({ db, vault })),
     ],
   })
   const { db, tenantId } = rig

@@ -144,7 +144,8 @@ async function openClient(options: AcmeIssuerOptions, wiring: Wiring): Promise<O
   })
   const { http } = client as unknown as { http: ClientHttp }
   useTransport(http, wiring)
-  if (account.url !== null) return { client, http, account: { id: account.id, url: account.url }, keyPem: account.keyPem }
+  if (account.url !== null)
+    return { client, http, account: { id: account.id, url: account.url }, keyPem: account.keyPem }
   await register(client, options, wiring)
   const url = client.getAccountUrl()
   await options.saveAccountUrl(account.id, url)

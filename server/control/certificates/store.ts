@@ -14,7 +14,17 @@ export const openOrderStates = ['created', 'pending', 'ready', 'processing'] as 
 const MAX_HISTORY = 50
 
 const forWork = {
-  activeVersion: { select: { issuerId: true, accountId: true, chainPem: true, notBefore: true, notAfter: true, id: true, revocationWantedAt: true } },
+  activeVersion: {
+    select: {
+      issuerId: true,
+      accountId: true,
+      chainPem: true,
+      notBefore: true,
+      notAfter: true,
+      id: true,
+      revocationWantedAt: true,
+    },
+  },
   tenant: { select: { issuerIds: true, plan: { select: { issuerIds: true } } } },
   hostnames: { select: { id: true, name: true, ownershipState: true, nextCertificateId: true } },
   nextHostnames: { select: { id: true, name: true, ownershipState: true, nextCertificateId: true } },

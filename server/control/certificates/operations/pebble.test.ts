@@ -9,6 +9,7 @@ import {
   createTenantSite,
   createVerifiedHostname,
   eventually,
+  noDns,
   startManager,
   startResponder,
   testVault,
@@ -20,7 +21,7 @@ import { type Pebble, startPebble } from '../../../test/pebble.ts'
 import { startOperations } from '../../../test/upload-rig.ts'
 import { system } from '../../auth/access.ts'
 import type { Db } from '../../db.ts'
-import { useTransport } from '../acme-issuer.ts'
+import { type ClientHttp, useTransport } from '../acme-session.ts'
 import { createAcmeTransport } from '../acme-transport.ts'
 import { IssuerProblem } from '../issuer.ts'
 import { issuerSecret } from '../issuer-store.ts'
@@ -55,9 +56,9 @@ async function createRig(name: string) {
     hostnameId,
     owner,
     admin: createAcmeAdmin({ directoryUrl, trustRootPem, version: 'test' }),
-    versions: createVersionService({ db, vault }),
+    versions: createVersionService({ db, dns: noDns }),
     accounts: createAccountService({ db, vault }),
-    certificates: createCertificateService({ db, vault }),
+    certificates: createCertificateService({ db, vault, dns: noDns }),
     operations: () => startOperations({ db, url, vault }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
@@ -78,10 +79,18 @@ async function revokeRaw(pebble: Pebble, accountKey: string, chainPem: string): 
   const { directoryUrl, caPem: trustRootPem } = pebble
   const transport = createAcmeTransport({ trustRootPem, version: 'test' })
   const client = new Client({ directoryUrl, accountKey })
-  useTransport(client, transport, new WeakMap())
   const { http } = client as unknown as {
-    http: { getResourceUrl(name: string): Promise<string>; signedRequest(url: string, body: object): Promise<unknown> }
+    http: ClientHttp & { signedRequest(url: string, body: object): Promise<unknown> }
   }
+  const meta = {
+    termsOfService: null,
+    externalAccountRequired: false,
+    profiles: null,
+    caaIdentities: [],
+    hasRenewalInfo: false,
+  }
+  const urls = (await transport.request(directoryUrl, 'get')).data as Record<string, unknown>
+  useTransport(http, { transport, directory: () => Promise.resolve({ urls, meta }), waits: new WeakMap() })
   const certificate = new X509Certificate(chainPem).raw.toString('base64url')
   await http.signedRequest(await http.getResourceUrl('revokeCert'), { certificate }).finally(transport.close)
 }

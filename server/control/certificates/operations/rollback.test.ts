@@ -4,7 +4,7 @@ import { type ApiRig, type Kind, kinds, statusByKind } from '../../../test/api.t
 import { certificateInState, eventually, quietLog, startManager } from '../../../test/certificate-rig.ts'
 import { createUploadRig } from '../../../test/upload-rig.ts'
 import { planCertificate } from '../plan.ts'
-import { earliestRenewal } from '../schedule.ts'
+import { renewAt } from '../renewal.ts'
 import { seedIssuer } from '../seed.ts'
 import { heldUntil } from './hold.ts'
 import { keyFingerprint } from './revocation-store.ts'
@@ -30,7 +30,7 @@ test('property: a roll-back holds until the planned renewal, or for half of what
         const leftMs = notAfter.getTime() - now.getTime()
         expect(held.getTime()).toBeGreaterThan(now.getTime() + Math.floor(leftMs / 2) - 1)
         expect(notAfter.getTime() - held.getTime()).toBeGreaterThanOrEqual(Math.min(leftMs / 2 - 1, lifetimeMs / 3))
-        const planned = earliestRenewal(notBefore, notAfter)
+        const planned = renewAt({ notBefore, notAfter }, () => 0)
         if (planned.getTime() > now.getTime() + leftMs / 2) expect(held).toEqual(planned)
         // Whoever wakes the certificate before, and whichever issuer is preferred now, nothing is ordered.
         const certificate = {
@@ -40,10 +40,30 @@ test('property: a roll-back holds until the planned renewal, or for half of what
           openOrder: null,
           hostnames: ['verified'],
           heldUntil: held,
+          renewAt: held,
+          window: null,
+          pollAt: null,
+          isRehearsing: false,
+          preferredIssuerIds: [],
+          shunned: {},
+          provesByDns: false,
         }
-        const issuers = [{ id: 'other', kind: 'local' as const, isEnabled: true, priority: 1 }]
+        const issuers = [
+          {
+            id: 'other',
+            kind: 'local' as const,
+            isEnabled: true,
+            priority: 1,
+            circuitOpenUntil: null,
+            failingSince: null,
+          },
+        ]
         const active = { issuerId: 'one', notBefore, notAfter }
-        expect(planCertificate({ ...certificate, active }, issuers, now)).toEqual({ kind: 'wait', until: held })
+        expect(planCertificate({ ...certificate, active }, issuers, now)).toEqual({
+          kind: 'wait',
+          until: held,
+          isFresh: true,
+        })
         expect(planCertificate({ ...certificate, active }, issuers, held)).toMatchObject({ kind: 'order' })
         expect(
           planCertificate({ ...certificate, active: { ...active, revocationWantedAt: now } }, issuers, now),

@@ -10,7 +10,16 @@ import { plannedIssuerOf, plannedOf } from '../planned.ts'
 import { notQueued } from '../queue.ts'
 import type { OperationView } from '../schema.ts'
 import { findFor } from '../service.ts'
-import { closeOrder, type DetailedCertificate, findOpenOrder, loadForWork, noLease, noProblem, noWindow, updateCertificate } from '../store.ts'
+import {
+  closeOrder,
+  type DetailedCertificate,
+  findOpenOrder,
+  loadForWork,
+  noLease,
+  noProblem,
+  noWindow,
+  updateCertificate,
+} from '../store.ts'
 import { isBarred, stopServing, useVersion } from '../uploads/upload-store.ts'
 import { heldUntil } from './hold.ts'
 import { findRevocation, insertOperation } from './operation-store.ts'
