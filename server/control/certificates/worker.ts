@@ -36,7 +36,7 @@ export async function workOn(deps: WorkerDeps, lease: Lease, signal: AbortSignal
   for (let look = 0; look < MAX_LOOKS; look += 1) {
     const certificate = await store.loadForWork(deps.db, lease.certificateId)
     if (certificate === null) return
-    if (certificate.source === 'uploaded') return workOnUploaded(work, certificate)
+    if (certificate.source === 'uploaded') return workOnUploaded(work, certificate.id)
     const issuers = await allIssuers(deps.db)
     const planned = await plannedOf(deps.dns, certificate)
     const plannedIssuers = issuers.map((row) => plannedIssuerOf(row, deps.now()))

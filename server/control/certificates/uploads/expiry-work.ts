@@ -1,7 +1,7 @@
 import { type Db, hint, type Tx, write } from '../../db.ts'
 import { recordEvent } from '../../events/record.ts'
 import { holdLease, type Lease } from '../lease.ts'
-import { noLease, updateCertificate, type WorkedCertificate } from '../store.ts'
+import { loadForWork, noLease, updateCertificate, type WorkedCertificate } from '../store.ts'
 import { planUploaded, type UploadedHostname, type UploadPlan } from './expiry.ts'
 import { removeUploaded, stopServing, wantFallback } from './upload-store.ts'
 
@@ -10,18 +10,19 @@ export type UploadWork = { readonly db: Db; readonly lease: Lease; readonly now:
 
 /**
  * Does what is due for one uploaded certificate, in one transaction under the manager's lease: warns, wants
- * ACME certificates, ends what its tenant has deleted. Throws `LeaseLostError` and what the database throws.
+ * ACME certificates, ends what its tenant has deleted. The row is read once it is locked, so that a take-over
+ * that ends in this moment is seen or comes after. Throws `LeaseLostError` and what the database throws.
  */
-export async function workOnUploaded(work: UploadWork, certificate: WorkedCertificate): Promise<void> {
-  const { activeVersion: active } = certificate
-  const now = work.now()
+export async function workOnUploaded(work: UploadWork, id: string): Promise<void> {
   await write(work.db, {}, async (tx) => {
     await holdLease(tx, work.lease)
-    if (active === null || certificate.state === 'retired' || certificate.state === 'revoked')
-      return updateCertificate(tx, certificate.id, { dueAt: null, ...noLease })
-    const { state, fallbackToAcme, expiryWarnings, leavingAt, hostnames } = certificate
-    const upload = { state, fallbackToAcme, expiryWarnings, isLeaving: leavingAt !== null, active, hostnames }
-    await carryOut(tx, certificate, planUploaded(upload, now))
+    const certificate = await loadForWork(tx, id)
+    if (certificate === null) return
+    const { activeVersion: active, state, fallbackToAcme, expiryWarnings, leavingAt, hostnames } = certificate
+    if (active === null || state === 'retired' || state === 'revoked')
+      return updateCertificate(tx, id, { dueAt: null, ...noLease })
+    const upload = { fallbackToAcme, expiryWarnings, isLeaving: leavingAt !== null, active, hostnames }
+    await carryOut(tx, certificate, planUploaded(upload, work.now()))
   })
 }
 

@@ -8,7 +8,6 @@ const start = new Date('2026-01-01T00:00:00Z')
 const later = (ms: number): Date => new Date(start.getTime() + ms)
 const hostname: UploadedHostname = { id: 'h', name: 'a.test', ownershipState: 'verified', nextCertificateId: null }
 const upload = (lifetimeMs: number, more: Partial<PlannedUpload> = {}): PlannedUpload => ({
-  state: 'valid',
   fallbackToAcme: true,
   expiryWarnings: 0,
   isLeaving: false,
@@ -31,7 +30,7 @@ function live(lifetimeMs: number, more: Partial<PlannedUpload> = {}): { at: numb
     const hostnames = planned.hostnames.map((item) =>
       plan.fallbackFor.includes(item) ? { ...item, nextCertificateId: 'n' } : item,
     )
-    planned = { ...planned, hostnames, state: plan.state, expiryWarnings: plan.warning ?? planned.expiryWarnings }
+    planned = { ...planned, hostnames, expiryWarnings: plan.warning ?? planned.expiryWarnings }
     if (plan.dueAt !== null) expect(plan.dueAt.getTime()).toBeGreaterThan(at.getTime())
     at = plan.dueAt
   }

@@ -9,7 +9,6 @@ export type UploadedHostname = {
 
 /** An uploaded certificate with all that decides about it. */
 export type PlannedUpload = {
-  readonly state: string
   readonly fallbackToAcme: boolean
   /** Warnings about the active version that were given already, 0 to 3. */
   readonly expiryWarnings: number
