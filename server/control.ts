@@ -31,7 +31,12 @@ import { startOperationLoop } from './control/certificates/operations/work.ts'
 import type { DnsProofs } from './control/certificates/order-run.ts'
 import { requestRoutes } from './control/certificates/requests/routes.ts'
 import { createRequestService } from './control/certificates/requests/service.ts'
-import { forgetCertificates, forgetOrders, forgetVersions } from './control/certificates/retention-store.ts'
+import {
+  forgetCertificates,
+  forgetOperations,
+  forgetOrders,
+  forgetVersions,
+} from './control/certificates/retention-store.ts'
 import { certificateRoutes } from './control/certificates/routes.ts'
 import { seedIssuer } from './control/certificates/seed.ts'
 import { createCertificateService, retireCertificate, retryNow } from './control/certificates/service.ts'
@@ -129,6 +134,7 @@ const noDns: DnsProofs = {
 const retentions: readonly Retention[] = [
   { what: 'sessions that have ended', keepDays: 30, forget: forgetSessions },
   { what: 'orders that have ended', keepDays: 90, forget: forgetOrders },
+  { what: 'operations that have ended', keepDays: 90, forget: forgetOperations },
   { what: 'expired certificate versions', keepDays: 90, forget: forgetVersions },
   { what: 'certificates that nothing uses', keepDays: 400, forget: forgetCertificates },
   { what: 'what was spent of limits', keepDays: 30, forget: forgetBuckets },

@@ -1,7 +1,7 @@
 import { createDecipheriv, hash, pbkdf2, scrypt } from 'node:crypto'
 import { setImmediate as yieldTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { DerError, type DerNode, encodingOf, integerOf, isInteger, itemsOf, octetsOf, oidOf } from './der.ts'
+import { DerError, type DerNode, integerOf, isInteger, itemsOf, octetsOf, oidOf } from './der.ts'
 import { decipherRc2 } from './rc2.ts'
 
 const pbkdf2Async = promisify(pbkdf2)
@@ -175,9 +175,4 @@ function decipher(name: string, key: Buffer, iv: Buffer, data: Buffer): Buffer {
 export function openEncryptedKey(node: DerNode, password: string): Promise<Buffer> {
   const [algorithm, data] = itemsOf(node)
   return openByPassword(algorithm, octetsOf(data), password)
-}
-
-/** Whether a private key in DER is one that a password protects: its first field is no version. */
-export function isEncryptedKey(node: DerNode): boolean {
-  return encodingOf(node).length > 0 && !isInteger(itemsOf(node)[0])
 }
