@@ -222,7 +222,7 @@ test('what was bought elsewhere is replaced and served no more, and its owner is
   expect(await db.barredKey.count()).toBe(1)
 })
 
-test('a CA that is down is told when it is back', async () => {
+test('a CA that is down leaves the revocation wanted, and is asked again later', async () => {
   await using rig = await createRig('down.acme.test')
   const { db } = rig
   {
