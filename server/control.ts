@@ -25,11 +25,24 @@ import { createIssuerService } from './control/certificates/issuer-service.ts'
 import { forgetBuckets } from './control/certificates/ledger-store.ts'
 import { startCertificateManager } from './control/certificates/manager.ts'
 import { openOrders } from './control/certificates/open-orders-store.ts'
+import { createAccountService } from './control/certificates/operations/account-service.ts'
+import { operationRoutes } from './control/certificates/operations/routes.ts'
+import { createVersionService } from './control/certificates/operations/service.ts'
+import { startOperationLoop } from './control/certificates/operations/work.ts'
 import type { DnsProofs } from './control/certificates/order-run.ts'
-import { forgetCertificates, forgetOrders, forgetVersions } from './control/certificates/retention-store.ts'
+import { requestRoutes } from './control/certificates/requests/routes.ts'
+import { createRequestService } from './control/certificates/requests/service.ts'
+import {
+  forgetCertificates,
+  forgetOperations,
+  forgetOrders,
+  forgetVersions,
+} from './control/certificates/retention-store.ts'
 import { certificateRoutes } from './control/certificates/routes.ts'
 import { seedIssuer } from './control/certificates/seed.ts'
 import { createCertificateService, retireCertificate, retryNow } from './control/certificates/service.ts'
+import { uploadRoutes } from './control/certificates/uploads/routes.ts'
+import { createUploadService } from './control/certificates/uploads/service.ts'
 import { untilDatabaseAnswers } from './control/connect.ts'
 import { type Db, openDatabase, write } from './control/db.ts'
 import { createAsk } from './control/dns/ask.ts'
@@ -129,6 +142,7 @@ const noDns: DnsProofs = {
 const retentions: readonly Retention[] = [
   { what: 'sessions that have ended', keepDays: 30, forget: forgetSessions },
   { what: 'orders that have ended', keepDays: 90, forget: forgetOrders },
+  { what: 'operations that have ended', keepDays: 90, forget: forgetOperations },
   { what: 'expired certificate versions', keepDays: 90, forget: forgetVersions },
   { what: 'certificates that nothing uses', keepDays: 400, forget: forgetCertificates },
   { what: 'what was spent of limits', keepDays: 30, forget: forgetBuckets },
@@ -277,6 +291,7 @@ function startLoops(base: Base, { blobs, checker, liveness, dnsRecords: records 
       dns: noDns,
       holder: replicaId(settings.dataDir),
     }),
+    startOperationLoop({ db, vault, hints, log, version }),
   ]
 }
 
@@ -312,6 +327,9 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     certificateRoutes(createCertificateService({ db, vault, dns: noDns })),
     dnsProviderRoutes(createDnsProviderService({ db, vault, reach, records, ask })),
     issuerRoutes(createIssuerService({ db, vault, version })),
+    uploadRoutes(createUploadService({ db, vault })),
+    requestRoutes(createRequestService({ db, vault })),
+    operationRoutes(createVersionService({ db, dns: noDns }), createAccountService({ db, vault })),
   ]
 }
 

@@ -9,6 +9,8 @@ export const faultPoints = [
   'order.challenge-submitted',
   'order.finalized',
   'order.downloaded',
+  'revocation.told',
+  'account.key-changed',
   'release.stored',
   'release.activated',
   'publish.compiled',

@@ -8,7 +8,7 @@ import { createAuthenticate } from '../control/auth/authenticate.ts'
 import type { Db } from '../control/db.ts'
 import { ticketEpochAt, ticketLabel } from '../control/publish/compile.ts'
 import { createVault, type Vault } from '../control/vault.ts'
-import { createLog } from '../process/log.ts'
+import { createLog, type Logger } from '../process/log.ts'
 import { createTestDatabase } from './database.ts'
 
 /** Who may call, weakest first. `stranger` owns another tenant; viewer, member and owner are of the rig's. */
@@ -49,6 +49,7 @@ export async function createApiRig(options: {
   readonly routes: (parts: RigParts) => readonly FastifyPluginAsyncTypebox[]
   readonly webFolder?: string
   readonly isBehindListener?: boolean
+  readonly log?: Logger
 }): Promise<ApiRig> {
   const database = await createTestDatabase()
   const { db } = database
@@ -56,7 +57,7 @@ export async function createApiRig(options: {
   const { tenantId, otherTenantId, people } = await makePeople(db)
   const parts = { db, databaseUrl: database.url, vault, tenantId, otherTenantId }
   const app = await buildApi({
-    log: createLog('test', process.env['TEST_LOG'] ?? 'fatal'),
+    log: options.log ?? createLog('test', process.env['TEST_LOG'] ?? 'fatal'),
     db,
     vault,
     authenticate: createAuthenticate(db),

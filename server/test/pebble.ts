@@ -41,6 +41,8 @@ export type Pebble = AsyncDisposable & {
   readonly ports: { readonly api: number; readonly management: number }
   /** The root that what it issues chains to; another one after each start. */
   rootPem(): Promise<string>
+  /** What it says of a certificate by its serial number: `Valid` or `Revoked`, with the code of the reason. */
+  certificateStatus(serial: string): Promise<{ readonly Status: string; readonly Reason?: number }>
   /** Names resolve to 127.0.0.1 unless said otherwise here. */
   setA(name: string, addresses: readonly string[]): Promise<void>
   setTxt(name: string, value: string): Promise<void>
@@ -86,6 +88,8 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     caPem,
     dnsServer,
     ports,
+    certificateStatus: async (serial) =>
+      JSON.parse(await get(`https://127.0.0.1:${ports.management}/cert-status-by-serial/${serial}`, caPem)),
     rootPem: () => get(`https://127.0.0.1:${ports.management}/roots/0`, caPem),
     async setA(name, addresses) {
       await manage('clear-a', { host: `${name}.` })

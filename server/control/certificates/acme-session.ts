@@ -16,6 +16,8 @@ export type AcmeAccount = {
   readonly keyPem: string
   /** Null until the CA has answered newAccount. */
   readonly url: string | null
+  /** A roll-over of its key is under way: the CA may accept this one or the next. */
+  readonly isChanging?: boolean
 }
 
 /** One ACME directory. */
@@ -38,7 +40,7 @@ export type AcmeIssuerOptions = {
 }
 
 /** The part of acme-client's HTTP layer that is replaced in each client: its own shares axios, retries and no limits. */
-type ClientHttp = {
+export type ClientHttp = {
   request(url: string, method: string, options?: { data?: unknown }): Promise<AcmeAnswer>
   getNonce(): Promise<string>
   getResourceUrl(resource: string): Promise<string>
@@ -79,7 +81,12 @@ export async function readDirectoryMeta(options: {
   }
 }
 
-type Opened = { readonly client: Client; readonly http: ClientHttp; readonly account: IssuerAccount }
+type Opened = {
+  readonly client: Client
+  readonly http: ClientHttp
+  readonly account: IssuerAccount
+  readonly keyPem: string
+}
 
 /** Makes the session of one directory. Opens no connection yet. */
 export function createAcmeSession(options: AcmeIssuerOptions): AcmeSession {
@@ -106,8 +113,14 @@ export function createAcmeSession(options: AcmeIssuerOptions): AcmeSession {
     transport,
     directory,
     async call(work) {
-      const { client } = await open()
-      return work(client).catch((error: unknown) => Promise.reject(asProblem(error)))
+      const { client, keyPem } = await open()
+      return work(client).catch(async (error: unknown) => {
+        const problem = asProblem(error)
+        if (!(await isKeyReplaced(options, problem, keyPem))) throw problem
+        opening = null
+        const renewed = await open()
+        return work(renewed.client).catch((again: unknown) => Promise.reject(asProblem(again)))
+      })
     },
     account: async () => (await open()).account,
     retryAfterMs: (answer) => waits.get(answer) ?? null,
@@ -118,7 +131,8 @@ export function createAcmeSession(options: AcmeIssuerOptions): AcmeSession {
   }
 }
 
-type Wiring = Pick<AcmeSession, 'transport' | 'directory'> & { readonly waits: WeakMap<object, number> }
+/** What a client's HTTP layer is replaced by. */
+export type Wiring = Pick<AcmeSession, 'transport' | 'directory'> & { readonly waits: WeakMap<object, number> }
 
 async function openClient(options: AcmeIssuerOptions, wiring: Wiring): Promise<Opened> {
   const account = await options.loadAccount()
@@ -130,11 +144,12 @@ async function openClient(options: AcmeIssuerOptions, wiring: Wiring): Promise<O
   })
   const { http } = client as unknown as { http: ClientHttp }
   useTransport(http, wiring)
-  if (account.url !== null) return { client, http, account: { id: account.id, url: account.url } }
+  if (account.url !== null)
+    return { client, http, account: { id: account.id, url: account.url }, keyPem: account.keyPem }
   await register(client, options, wiring)
   const url = client.getAccountUrl()
   await options.saveAccountUrl(account.id, url)
-  return { client, http, account: { id: account.id, url } }
+  return { client, http, account: { id: account.id, url }, keyPem: account.keyPem }
 }
 
 /** newAccount (RFC 8555 section 7.3): with the same key the CA answers with the same account. */
@@ -150,7 +165,21 @@ async function register(client: Client, options: AcmeIssuerOptions, { directory 
   })
 }
 
-function useTransport(http: ClientHttp, { transport, waits, directory }: Wiring): void {
+/**
+ * Whether a refusal came of a key that was rolled over meanwhile, so that nothing was done and the call may be
+ * made again with the present one. Throws an `unreachable` problem, which is tried again soon, while a roll-over is under way.
+ */
+async function isKeyReplaced(options: AcmeIssuerOptions, problem: IssuerProblem, keyPem: string): Promise<boolean> {
+  if (problem.status < 400 || problem.status >= 500) return false
+  const account = await options.loadAccount()
+  if (account.keyPem !== keyPem) return account.url !== null
+  if (account.isChanging !== true) return false
+  const detail = 'the key of our account at this CA is being changed'
+  throw new IssuerProblem({ type: ownProblems.unreachable, detail, cause: problem })
+}
+
+/** Sends a client's requests over our transport, with the nonces that answers bring. */
+export function useTransport(http: ClientHttp, { transport, waits, directory }: Wiring): void {
   const nonces: string[] = []
   http.getResourceUrl = async (resource) => {
     const url = (await directory()).urls[resource]

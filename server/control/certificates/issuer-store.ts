@@ -57,7 +57,13 @@ export async function deleteIssuer(tx: Tx, id: string): Promise<void> {
 }
 
 /** What an issuer needs of its account. */
-export type AccountRow = { readonly id: string; readonly keySealed: Uint8Array; readonly url: string | null }
+export type AccountRow = {
+  readonly id: string
+  readonly keySealed: Uint8Array
+  readonly url: string | null
+  /** The key of a roll-over under way. */
+  readonly nextKeySealed: Uint8Array | null
+}
 
 /** The present account row of an ACME issuer, or of its staging directory; makes one with a new key when there is none. Replicas agree on one. */
 export async function ensureAccountRow(

@@ -72,7 +72,7 @@ function makeAcme({ db, vault, version, now }: Deps, row: IssuerRow, isStaging: 
     async loadAccount() {
       const account = await ensureAccountRow(db, vault, id, isStaging)
       const keyPem = vault.unseal(account.keySealed, issuerSecret.accountKey(account.id)).toString()
-      return { id: account.id, keyPem, url: account.url }
+      return { id: account.id, keyPem, url: account.url, isChanging: account.nextKeySealed !== null }
     },
     saveAccountUrl: (accountId, url) => saveAccountUrl(db, accountId, url),
   })

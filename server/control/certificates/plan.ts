@@ -12,6 +12,8 @@ export type PlannedVersion = {
   readonly issuerId: string | null
   readonly notBefore: Date
   readonly notAfter: Date
+  /** Its revocation was asked for: it is replaced at once. */
+  readonly revocationWantedAt?: Date | null
 }
 
 /** The attempt that is under way. */
@@ -38,6 +40,8 @@ export type PlannedCertificate = IssuerChoiceFacts & {
   readonly pollAt: Date | null
   /** Production refused it again and again: the next order goes to the staging directory. */
   readonly isRehearsing: boolean
+  /** It was rolled back: nothing is renewed before. */
+  readonly heldUntil?: Date | null
 }
 
 /** Why an order is placed. */
@@ -109,14 +113,16 @@ function planOpenOrder(
 }
 
 function planWithoutOrder(certificate: PlannedCertificate, issuers: readonly PlannedIssuer[], now: Date): Action {
-  const { active } = certificate
+  const { active, heldUntil } = certificate
+  const isToGo = isToBeRevoked(active)
+  if (heldUntil != null && heldUntil > now && !isToGo) return { kind: 'wait', until: heldUntil, isFresh: true }
   const choice = chooseIssuer(certificate, issuers, now)
   if (choice.kind === 'none')
     return {
       kind: 'pause',
       problem: choice.reason === 'wildcard' ? pauses.wildcard(certificate.names) : pauses.noIssuer(),
     }
-  if (active !== null && !isMisplaced(active, choice.issuer, issuers)) {
+  if (active !== null && !isToGo && !isMisplaced(active, choice.issuer, issuers)) {
     const fresh = planFresh(certificate, active, issuers, now)
     if (fresh !== null) return fresh
   }
@@ -133,6 +139,7 @@ function planOrder(
   const { active, isRehearsing } = certificate
   const attempt = { kind: 'order', issuerId: issuer.id, isRehearsal: isRehearsing } as const
   if (active === null) return { ...attempt, reason: 'first', isUrgent: false }
+  if (isToBeRevoked(active)) return { ...attempt, reason: 'reissue', isUrgent: true }
   const isMoving = isMisplaced(active, issuer, issuers)
   if (!isMoving && active.issuerId !== issuer.id && active.issuerId !== null) {
     const own = issuers.find(({ id }) => id === active.issuerId)
@@ -141,6 +148,10 @@ function planOrder(
       return { kind: 'wait', until, isFresh: false }
   }
   return { ...attempt, reason: isMoving ? 'reissue' : 'renewal', isUrgent: isUrgent(active, now) }
+}
+
+function isToBeRevoked(active: PlannedVersion | null): boolean {
+  return active?.revocationWantedAt != null
 }
 
 /** Null when the time to renew has come. */

@@ -22,6 +22,7 @@ export async function plannedOf(dns: DnsProofs, certificate: WorkedCertificate):
     window: windowOf(certificate),
     pollAt: certificate.ariPollAt,
     isRehearsing: certificate.isRehearsing,
+    heldUntil: certificate.heldUntil,
     preferredIssuerIds: own.length > 0 ? own : (tenant.plan?.issuerIds ?? []),
     shunned: readShunned(certificate.shunned),
     provesByDns: await provesByDns(dns, certificate),

@@ -13,6 +13,13 @@ export function forgetOrders(db: Db, before: Date, limit: number): Promise<numbe
         limit ${limit})`
 }
 
+/** Deletes operations that were asked for before and have ended. Returns how many. */
+export function forgetOperations(db: Db, before: Date, limit: number): Promise<number> {
+  return db.$executeRaw`
+    delete from operation where id in (
+      select id from operation where id < ${firstIdOf(before)}::uuid and state <> 'running' limit ${limit})`
+}
+
 /** Deletes versions that expired before and that no certificate has as its active one: their keys go with them. Returns how many. */
 export function forgetVersions(db: Db, before: Date, limit: number): Promise<number> {
   return db.$executeRaw`

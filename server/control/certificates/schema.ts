@@ -41,6 +41,12 @@ const certificateFields = {
   /** When the certificate manager acts next: renewal, or the next attempt. */
   nextActionAt: Nullable(Time),
   problem: Nullable(CertificateProblem),
+  fallbackToAcme: Nullable(
+    Type.Boolean({ description: 'Uploaded ones: an ACME certificate takes over before it expires. Else null.' }),
+  ),
+  leavingAt: Nullable(
+    Type.String({ format: 'date-time', description: 'It was deleted, and serves until ACME has taken over.' }),
+  ),
   createdAt: Time,
   updatedAt: Time,
 }
@@ -59,6 +65,7 @@ const HistoryVersion = Type.Object({
   notBefore: Time,
   notAfter: Time,
   isActive: Type.Boolean(),
+  revokedAt: Nullable(Time),
 })
 
 /** One attempt at the CA. */
@@ -75,6 +82,9 @@ const HistoryOrder = Type.Object({
 export const CertificateDetail = Type.Object({
   ...certificateFields,
   chainPem: Nullable(Type.String()),
+  hostnames: Type.Array(Type.Object({ id: Id, name: Type.String() }), {
+    description: 'Those that use it, at most 50.',
+  }),
   history: Type.Array(Type.Union([HistoryVersion, HistoryOrder])),
 })
 
@@ -88,12 +98,12 @@ export const CertificateQuery = Type.Object({
 /** A page of certificates. */
 export const CertificateList = ListOf(Certificate)
 
-/** A slow action. Its id is that of the order that carries it out. */
+/** A slow action: an order, or what else is wanted of a CA. */
 export const Operation = Type.Object({
   id: Id,
   state: Type.Enum(['running', 'succeeded', 'failed']),
   problem: Type.Optional(Type.Object({ code: Type.String(), detail: Type.String() })),
-  result: Type.Optional(Type.Object({ certificateId: Id })),
+  result: Type.Optional(Type.Object({ certificateId: Type.Optional(Id), issuerId: Type.Optional(Id) })),
 })
 
 /** An issuer as administrators see it; never its account or root key. */

@@ -8,11 +8,13 @@ import { createOrder } from './begin.ts'
 import { chooseIssuer } from './choose-issuer.ts'
 import { isPubliclyTrusted } from './issuer-service.ts'
 import { allIssuers, type IssuerRow } from './issuer-store.ts'
+import { otherOperation } from './operations/view.ts'
 import type { DnsProofs } from './order-run.ts'
 import { plannedIssuerOf, plannedOf } from './planned.ts'
 import { limitProblem } from './problems.ts'
 import type { CertificateDetailView, CertificateQueryInput, CertificateView, OperationView } from './schema.ts'
 import * as store from './store.ts'
+import { isUploaded } from './uploads/upload-store.ts'
 
 /** Certificates as tenants see them. */
 export type CertificateService = {
@@ -43,7 +45,7 @@ export function createCertificateService(deps: {
       return write(db, options, async (tx) => {
         const issuer = await issuerForRenewal(tx, dns, row)
         // Locks the row first: the manager's look at open orders and ours never cross.
-        await store.updateCertificate(tx, id, { dueAt: new Date() })
+        await store.updateCertificate(tx, id, { dueAt: new Date(), heldUntil: null })
         const orderId = await orderNow(tx, vault, row, issuer)
         await hint(tx, 'certificates')
         const event = { actor: actorName(actor), tenantId: row.tenantId, action: 'certificate.renewal-asked' }
@@ -53,7 +55,7 @@ export function createCertificateService(deps: {
     },
     async operation(actor, id) {
       const order = await store.findOrder(db, id)
-      if (order === null) throw notFound('operation')
+      if (order === null) return otherOperation(db, actor, id)
       requireTenant(actor, order.certificate.tenantId, 'viewer', 'operation')
       return operationOf(order)
     },
@@ -65,6 +67,8 @@ export function createCertificateService(deps: {
  * again, its open order ends, the edges forget it.
  */
 export async function retireCertificate(tx: Tx, certificateId: string): Promise<void> {
+  // An uploaded one may serve other hostnames, and goes only when its tenant says so.
+  if (await isUploaded(tx, certificateId)) return
   if (await store.retire(tx, certificateId)) await hint(tx, 'certificates')
 }
 
@@ -73,8 +77,9 @@ export async function retryNow(tx: Tx, certificateId: string): Promise<void> {
   if (await store.wakeCertificate(tx, certificateId)) await hint(tx, 'certificates')
 }
 
-async function findFor(
-  db: Db,
+/** The certificate, for a caller with this role. Throws NOT_FOUND, FORBIDDEN. */
+export async function findFor(
+  db: Db | Tx,
   actor: Actor,
   id: string,
   role: 'viewer' | 'member',
@@ -124,7 +129,8 @@ async function orderNow(tx: Tx, vault: Vault, row: store.DetailedCertificate, is
   throw new AppError('TOO_MANY_REQUESTS', detail, { retryAfterSeconds })
 }
 
-function viewOf(row: store.ViewedCertificate): CertificateView {
+/** A certificate as lists show it. */
+export function viewOf(row: store.ViewedCertificate): CertificateView {
   const { issuer, activeVersion: active } = row
   const problem = store.readStoredProblem(row.problem)
   return {
@@ -143,12 +149,15 @@ function viewOf(row: store.ViewedCertificate): CertificateView {
     notAfter: active?.notAfter.toISOString() ?? null,
     nextActionAt: row.dueAt?.toISOString() ?? null,
     problem: problem === null ? null : { ...problem, at: problem.at ?? row.updatedAt.toISOString() },
+    fallbackToAcme: row.source === 'uploaded' ? row.fallbackToAcme : null,
+    leavingAt: row.leavingAt?.toISOString() ?? null,
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   }
 }
 
-function detailOf(row: store.DetailedCertificate): CertificateDetailView {
+/** A certificate by itself; never with its key. */
+export function detailOf(row: store.DetailedCertificate): CertificateDetailView {
   const versions = row.versions.map((version) => ({
     type: 'version' as const,
     id: version.id,
@@ -159,6 +168,7 @@ function detailOf(row: store.DetailedCertificate): CertificateDetailView {
     notBefore: version.notBefore.toISOString(),
     notAfter: version.notAfter.toISOString(),
     isActive: version.id === row.activeVersionId,
+    revokedAt: (version.revokedAt ?? version.revocationWantedAt)?.toISOString() ?? null,
   }))
   const orders = row.orders.map((order) => ({
     type: 'order' as const,
@@ -169,7 +179,7 @@ function detailOf(row: store.DetailedCertificate): CertificateDetailView {
     problem: problemOf(order.problem),
   }))
   const history = [...versions, ...orders].sort((a, b) => b.at.localeCompare(a.at))
-  return { ...viewOf(row), chainPem: row.activeVersion?.chainPem ?? null, history }
+  return { ...viewOf(row), chainPem: row.activeVersion?.chainPem ?? null, hostnames: row.hostnames, history }
 }
 
 /** A running order shows the certificate's present problem, an ended one its own. */

@@ -4,6 +4,7 @@ import { Prisma } from '../generated/client.ts'
 import { type Page, pageArguments } from '../schema.ts'
 import type { PlacedOrder, RemoteChallenge, RemoteOrder } from './issuer.ts'
 import type { CertificateProblem } from './problems.ts'
+import { takeOver } from './takeover-store.ts'
 import type { VerifiedChain } from './verify.ts'
 
 /** Order states in which the issuer may still deliver; at most one such order per certificate. */
@@ -13,9 +14,20 @@ export const openOrderStates = ['created', 'pending', 'ready', 'processing'] as 
 const MAX_HISTORY = 50
 
 const forWork = {
-  activeVersion: { select: { issuerId: true, accountId: true, chainPem: true, notBefore: true, notAfter: true } },
+  activeVersion: {
+    select: {
+      issuerId: true,
+      accountId: true,
+      chainPem: true,
+      notBefore: true,
+      notAfter: true,
+      id: true,
+      revocationWantedAt: true,
+    },
+  },
   tenant: { select: { issuerIds: true, plan: { select: { issuerIds: true } } } },
-  hostnames: { select: { id: true, name: true, ownershipState: true } },
+  hostnames: { select: { id: true, name: true, ownershipState: true, nextCertificateId: true } },
+  nextHostnames: { select: { id: true, name: true, ownershipState: true, nextCertificateId: true } },
   orders: { where: { state: { in: [...openOrderStates] } } },
 } as const satisfies Prisma.CertificateInclude
 
@@ -34,6 +46,7 @@ const forDetail = {
   ...forView,
   versions: { orderBy: { createdAt: 'desc' }, take: MAX_HISTORY },
   orders: { orderBy: { createdAt: 'desc' }, take: MAX_HISTORY },
+  hostnames: { orderBy: { name: 'asc' }, take: MAX_HISTORY, select: { id: true, name: true } },
 } as const satisfies Prisma.CertificateInclude
 
 /** A certificate with its history. */
@@ -54,9 +67,10 @@ export function certificateKeyContext(fingerprint: string): string {
   return `certificate-key:${fingerprint}`
 }
 
-/** A certificate for the manager, or null. */
-export function loadForWork(db: Db | Tx, id: string): Promise<WorkedCertificate | null> {
-  return db.certificate.findUnique({ where: { id }, include: forWork })
+/** A certificate for the manager, or null. Hostnames that it is to take over count as its own. */
+export async function loadForWork(db: Db | Tx, id: string): Promise<WorkedCertificate | null> {
+  const row = await db.certificate.findUnique({ where: { id }, include: forWork })
+  return row === null ? null : { ...row, hostnames: [...row.hostnames, ...row.nextHostnames] }
 }
 
 /** A page of certificates that the tenants own (`all` for every tenant), by id. */
@@ -261,13 +275,15 @@ export async function activateVersion(
     isRehearsing: false,
     failedChallenge: null,
     departedAt: null,
+    heldUntil: null,
     ...noProblem,
     ...noLease,
   })
+  await takeOver(tx, certificateId, version.id)
 }
 
 /** Columns of a certificate whose CA has suggested no window yet. */
-const noWindow = { ariStart: null, ariEnd: null, ariSelectedAt: null, ariUrl: null } as const
+export const noWindow = { ariStart: null, ariEnd: null, ariSelectedAt: null, ariUrl: null } as const
 
 /** Columns of a certificate that nobody works on. */
 export const noLease = { leaseHolder: null, leaseExpiresAt: null } as const
@@ -296,6 +312,7 @@ export async function retire(tx: Tx, id: string): Promise<boolean> {
   const open = await findOpenOrder(tx, id)
   if (open !== null) await closeOrder(tx, open.id, 'abandoned', null)
   await tx.$executeRaw`update hostname set certificate_id = null where certificate_id = ${id}::uuid`
+  await tx.$executeRaw`update hostname set next_certificate_id = null where next_certificate_id = ${id}::uuid`
   return count === 1
 }
 

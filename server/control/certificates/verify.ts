@@ -4,7 +4,7 @@ import { isIP, SocketAddress } from 'node:net'
 const MAX_CHAIN_BYTES = 100_000
 const MAX_CHAIN_LENGTH = 10
 /** A CA's clock may be a little ahead of ours. */
-const CLOCK_SKEW_MS = 5 * 60_000
+export const CLOCK_SKEW_MS = 5 * 60_000
 const PEM_BLOCK = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
 /** A chain that must not be served. `message` says why. */
@@ -95,7 +95,8 @@ function isOfStaging({ issuer }: X509Certificate): boolean {
   return /(^|=)\(STAGING\)|Fake LE/m.test(issuer)
 }
 
-function keyAlgorithmOf(leaf: X509Certificate): string {
+/** `ec prime256v1` or `rsa 2048`. */
+export function keyAlgorithmOf(leaf: X509Certificate): string {
   const { asymmetricKeyType, asymmetricKeyDetails } = leaf.publicKey
   if (asymmetricKeyType === 'ec') return `ec ${asymmetricKeyDetails?.namedCurve ?? 'unknown'}`
   return `${asymmetricKeyType ?? 'unknown'} ${asymmetricKeyDetails?.modulusLength ?? ''}`.trim()

@@ -10,6 +10,7 @@ import { type Action, type PlannedCertificate, planCertificate } from './plan.ts
 import { plannedIssuerOf, plannedOf } from './planned.ts'
 import type { CertificateProblem } from './problems.ts'
 import * as store from './store.ts'
+import { workOnUploaded } from './uploads/expiry-work.ts'
 import { commit, later, settle, tell, type Work, type WorkerDeps } from './work.ts'
 
 /** A paused certificate is looked at once a day, besides what wakes it. */
@@ -35,6 +36,7 @@ export async function workOn(deps: WorkerDeps, lease: Lease, signal: AbortSignal
   for (let look = 0; look < MAX_LOOKS; look += 1) {
     const certificate = await store.loadForWork(deps.db, lease.certificateId)
     if (certificate === null) return
+    if (certificate.source === 'uploaded') return workOnUploaded(work, certificate.id)
     const issuers = await allIssuers(deps.db)
     const planned = await plannedOf(deps.dns, certificate)
     const plannedIssuers = issuers.map((row) => plannedIssuerOf(row, deps.now()))
