@@ -48,6 +48,11 @@ import { ensureInstallation, hasInstallation } from './control/installation.ts'
 import { type Hints, openHints } from './control/jobs/hints.ts'
 import type { Loop } from './control/jobs/loop.ts'
 import { type Retention, startRetention } from './control/jobs/retention.ts'
+import { readMailAccount } from './control/mail/account.ts'
+import { startMailLoop } from './control/mail/outbox.ts'
+import { mailRoutes } from './control/mail/routes.ts'
+import { createMailService } from './control/mail/service.ts'
+import { forgetMails } from './control/mail/store.ts'
 import { migrate } from './control/migrate.ts'
 import { createDialler } from './control/outbound/dialler.ts'
 import { planRoutes } from './control/plans/routes.ts'
@@ -126,6 +131,7 @@ const retentions: readonly Retention[] = [
   { what: 'what was spent of limits', keepDays: 30, forget: forgetBuckets },
   { what: 'events', keepDays: 400, forget: forgetEvents },
   { what: 'counters of requests', keepDays: 400, forget: forgetTraffic },
+  { what: 'mails', keepDays: 30, forget: forgetMails },
   { what: 'receipts of counters', keepDays: 400, forget: forgetReceipts },
 ]
 
@@ -229,7 +235,7 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
 /** What loops and routes have in common. */
 type Shared = ReturnType<typeof makeShared>
 
-function makeShared({ settings, log, db, hints }: Base) {
+function makeShared({ settings, log, db, vault, hints }: Base) {
   const reach = createReach(settings.outboundAllow)
   const dialler = createDialler({ reach, dnsServers: settings.dnsServers })
   return {
@@ -240,16 +246,18 @@ function makeShared({ settings, log, db, hints }: Base) {
     liveness: createLiveness(db),
     streams: createEventStreams({ db, hints, log }),
     tails: createLogTails({ db, log }),
+    mailAccount: async () => readMailAccount(db, vault, (await readPlatformSettings(db)).mail),
   }
 }
 
-function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop, 'stop'>[] {
+function startLoops(base: Base, { blobs, checker, liveness, mailAccount }: Shared): Pick<Loop, 'stop'>[] {
   const { settings, log, db, vault, hints, version } = base
   return [
     startBlobCollector({ db, blobs, log }),
     startRetention({ db, log, retentions }),
     startSequencer({ db, hints, log }),
     startRecheckLoop({ db, checker, hints, log }),
+    startMailLoop({ db, log, account: mailAccount }),
     startCertificateManager({
       db,
       vault,
@@ -286,7 +294,8 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     tenantRoutes(createTenantService(db)),
     memberRoutes(createMemberService(db)),
     userRoutes(createUserService(db)),
-    settingsRoutes(createSettingsService(db, () => lastHttpsPort(db))),
+    settingsRoutes(createSettingsService(db, vault, () => lastHttpsPort(db))),
+    mailRoutes(createMailService({ account: shared.mailAccount })),
     eventRoutes(createEventHistory(db), streams),
     edgeRoutes(createEdgeService({ db })),
     siteRoutes(createSiteService({ db, reach })),
