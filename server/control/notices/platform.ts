@@ -17,20 +17,12 @@ export async function lookAtPlatform(db: Db, now: Date, clockSkew: ClockSkew): P
     const troubles = [...(await issuerTroubles(tx, now)), ...clockTrouble(clockSkew())]
     const plan = planPlatform(troubles, rows, now)
     await savePlatformWatches(tx, plan.keep, plan.drop)
-    await insertNotices(
-      tx,
-      await Promise.all(
-        plan.add.map(async ({ kind, key }) => ({
-          tenantId: null,
-          certificateId: null,
-          subject: troubles.find((trouble) => trouble.key === key)?.subject ?? (await nameOf(tx, key)),
-          kind,
-          reason: troubles.find((trouble) => trouble.key === key)?.reason ?? null,
-          notAfter: null,
-          createdAt: now,
-        })),
-      ),
-    )
+    for (const { kind, key } of plan.add) {
+      const trouble = troubles.find((one) => one.key === key)
+      const subject = trouble?.subject ?? (await nameOf(tx, key))
+      const ofPlatform = { tenantId: null, certificateId: null, notAfter: null, createdAt: now }
+      await insertNotices(tx, [{ ...ofPlatform, kind, subject, reason: trouble?.reason ?? null }])
+    }
   })
 }
 
