@@ -9,6 +9,8 @@ const ofTenant = new Set([
   'OWNERSHIP_NOT_PROVEN',
   'OWNERSHIP_LAPSED',
   'WILDCARD_NEEDS_DNS',
+  'DNSSEC',
+  'NAME_GONE',
 ])
 
 /** Problems of a CA, of our side or of the set-up: a tenant can do nothing about them. */
@@ -21,10 +23,11 @@ export const operatorCodes: readonly string[] = [
   'USER_ACTION_REQUIRED',
   'INVALID_CONTACT',
   'INVALID_PROFILE',
+  'CLOCK_SKEW',
 ]
 const ofOperator = new Set([...operatorCodes, 'NO_ISSUER', 'NO_CHALLENGE', 'INTERNAL', 'EDGES_UNCONFIRMED'])
 /** What heals without anybody: waiting is all that is to be done. */
-const ofNobody = new Set(['RATE_LIMITED', 'ORDER_LOST', 'ACCOUNT_LOST'])
+const ofNobody = new Set(['RATE_LIMITED', 'LIMIT_USED_UP', 'ORDER_LOST', 'ACCOUNT_LOST'])
 
 /**
  * Who can act on a problem code of a certificate (`problems.ts`): `unknown` for one that this list does not have,

@@ -2,16 +2,22 @@ import type { Logger } from '../../process/log.ts'
 import { retryDelayMs } from '../certificates/schedule.ts'
 import type { Db } from '../db.ts'
 import { type Loop, startLoop } from '../jobs/loop.ts'
-import type { DelayAfter } from './attempts.ts'
 import { tellTenants } from './digest.ts'
 import { type ClockSkew, lookAtPlatform } from './platform.ts'
 import { lookAtCertificates } from './watch.ts'
+import type { UsualWaitMs } from './worth.ts'
 
 const INTERVAL_MS = 15_000
 const PLATFORM_MS = 60_000
 
-/** The schedule of attempts that fail for the tenant's reasons, without its jitter. */
-export const usualDelay: DelayAfter = (failures) => retryDelayMs('backoff', failures, null, () => 0.5)
+/** Failures after which the schedule does not change any more. */
+const MANY_FAILURES = 100
+
+/** The usual wait between two attempts that fail for the tenant's reasons, in ms, without jitter. */
+export const usualWaitMs: UsualWaitMs = retryDelayMs(
+  { kind: 'backoff', failures: MANY_FAILURES, retryAfterMs: null, remainingMs: null },
+  () => 0.5,
+)
 
 /** What notices need from others. */
 export type NoticeLoopDeps = {
@@ -35,7 +41,7 @@ export function startNoticeLoop(deps: NoticeLoopDeps): Loop {
     log: deps.log,
     intervalMs: INTERVAL_MS,
     async pass(signal) {
-      await lookAtCertificates(db, now, usualDelay, signal)
+      await lookAtCertificates(db, now, usualWaitMs, signal)
       if (performance.now() - platformAt >= PLATFORM_MS) {
         platformAt = performance.now()
         await lookAtPlatform(db, now(), deps.clockSkew)

@@ -5,7 +5,7 @@ import { createTenantSite, createVerifiedHostname } from '../../test/certificate
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts'
 import type { Db } from '../db.ts'
 import { DIGEST_MS, tellTenants } from './digest.ts'
-import { usualDelay } from './loop.ts'
+import { usualWaitMs } from './loop.ts'
 import { lookAtPlatform } from './platform.ts'
 import { lookAtCertificates } from './watch.ts'
 
@@ -25,7 +25,7 @@ beforeEach(async () => {
 })
 afterEach(() => database[Symbol.asyncDispose]())
 
-const look = (at: Date): Promise<void> => lookAtCertificates(db, () => at, usualDelay)
+const look = (at: Date): Promise<void> => lookAtCertificates(db, () => at, usualWaitMs)
 const tell = (at: Date): Promise<void> => tellTenants(db, at, PANEL)
 /** As the loop does, at that time. */
 async function pass(at: Date): Promise<void> {

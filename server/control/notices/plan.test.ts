@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { attemptsBefore, type DelayAfter } from './attempts.ts'
-import { usualDelay } from './loop.ts'
+import { usualWaitMs } from './loop.ts'
 import { type NoticeKind, type NoticePlan, planNotices, type WatchedCertificate } from './plan.ts'
 import { type PlatformWatchRow, planPlatform } from './platform-plan.ts'
 
@@ -17,8 +16,6 @@ function certificate(some: Partial<WatchedCertificate> = {}): WatchedCertificate
     state: 'failing',
     problemCode: 'CONNECTION',
     active: null,
-    nextAttemptAt: null,
-    failures: 1,
     lostNames: [],
     troubleSince: null,
     noticed: [],
@@ -38,74 +35,66 @@ const lifetimes = fc.oneof(
 )
 const ranks: readonly NoticeKind[] = ['failing', 'attempts-7', 'attempts-3', 'attempts-1', 'expired']
 
-type Told = { readonly kind: NoticeKind; readonly at: Date; readonly left: number }
+type Told = { readonly kind: NoticeKind; readonly leftMs: number }
 
 /** A renewal that fails until the end: looked at when the plan asks for it, and at other times too. */
-function failToTheEnd(lifetimeMs: number, code: string, leftAtFirst: number, others: readonly number[]): Told[] {
+function failToTheEnd(lifetimeMs: number, code: string, others: readonly number[]): Told[] {
   const notAfter = later(lifetimeMs)
   const told: Told[] = []
-  let now = later(lifetimeMs * (1 - leftAtFirst))
-  let watched = certificate({
-    active: { notBefore: start, notAfter },
-    problemCode: code,
-    nextAttemptAt: later(usualDelay(1), now),
-  })
-  const extra = others.map((share) => later(lifetimeMs * (1 - leftAtFirst * share))).sort((a, b) => +a - +b)
-  for (let looks = 0; looks < 2_000; looks += 1) {
-    while (watched.nextAttemptAt !== null && watched.nextAttemptAt <= now)
-      watched = {
-        ...watched,
-        failures: watched.failures + 1,
-        nextAttemptAt: later(usualDelay(watched.failures + 1), watched.nextAttemptAt),
-      }
-    const plan = planNotices(watched, now, usualDelay)
-    const left = attemptsBefore(notAfter, watched.nextAttemptAt ?? now, now, watched.failures, usualDelay, 20)
-    if (plan.add !== null) told.push({ kind: plan.add, at: now, left })
+  const firstMs = renewalOf(lifetimeMs)
+  let now = later(firstMs)
+  let watched = certificate({ active: { notBefore: start, notAfter }, problemCode: code })
+  const extra = others.map((share) => later(firstMs + (lifetimeMs - firstMs) * share)).sort((a, b) => +a - +b)
+  for (let looks = 0; looks < 100; looks += 1) {
+    const plan = planNotices(watched, now, usualWaitMs)
+    if (plan.add !== null) told.push({ kind: plan.add, leftMs: notAfter.getTime() - now.getTime() })
     watched = kept(watched, plan)
     // A restart between two looks tells nothing twice.
-    expect(planNotices(watched, now, usualDelay)).toMatchObject({ add: null, withdraw: false })
+    expect(planNotices(watched, now, usualWaitMs)).toMatchObject({ add: null, withdraw: false })
     if (now >= notAfter) return told
-    expect(plan.dueAt?.getTime()).toBeGreaterThan(now.getTime())
-    const sooner = extra.find((at) => at > now && at < (plan.dueAt ?? notAfter))
-    now = sooner ?? plan.dueAt ?? notAfter
+    const dueAt = plan.dueAt ?? notAfter
+    expect(dueAt.getTime()).toBeGreaterThan(now.getTime())
+    now = extra.find((at) => at > now && at < dueAt) ?? dueAt
   }
   throw new Error('the trouble did not end')
 }
 
+/** A third of the lifetime is left, half of a short one. */
+function renewalOf(lifetimeMs: number): number {
+  return lifetimeMs * (lifetimeMs < 10 * DAY_MS ? 1 / 2 : 2 / 3)
+}
+
 describe('a renewal that fails to the end', () => {
-  test('is told of with rising urgency, each kind once, in time, whatever the lifetime', () => {
+  test('is told of at once, then when seven, three and one attempts are left, whatever the lifetime', () => {
     const shares = fc.array(fc.double({ min: 0.001, max: 0.999, noNaN: true }), { maxLength: 10 })
     fc.assert(
       fc.property(lifetimes, shares, (lifetimeMs, others) => {
-        const told = failToTheEnd(lifetimeMs, 'CONNECTION', lifetimeMs < 10 * DAY_MS ? 1 / 2 : 1 / 3, others)
-        const order = told.map(({ kind }) => ranks.indexOf(kind))
-        expect(order).toEqual([...new Set(order)].sort((a, b) => a - b))
-        expect(told.at(-1)?.kind).toBe('expired')
-        for (const { kind, left } of told)
-          if (kind.startsWith('attempts-')) expect(left).toBeLessThanOrEqual(Number(kind.slice(9)))
-        // Somebody hears of it at once, and before it is too late.
-        const [first] = told
-        expect(first?.at).toEqual(later(lifetimeMs * (lifetimeMs < 10 * DAY_MS ? 1 / 2 : 2 / 3)))
-        expect(told.some(({ kind }) => kind === 'attempts-1' || kind === 'attempts-3')).toBe(true)
+        const told = failToTheEnd(lifetimeMs, 'CONNECTION', others)
+        expect(told.map(({ kind }) => kind)).toEqual(ranks)
+        const worthMs = Math.min(DAY_MS, lifetimeMs / 30)
+        for (const [at, worths] of [7, 3, 1, 0].entries()) {
+          const leftMs = told[at + 1]?.leftMs ?? Number.NaN
+          // A date holds whole milliseconds.
+          expect(Math.abs(leftMs - worths * worthMs)).toBeLessThanOrEqual(1)
+        }
+        expect(told[0]?.leftMs).toBeGreaterThanOrEqual(9 * worthMs)
       }),
     )
   })
 
   test('of 90 days: when it fails first, then at seven, three and one day, and at the end', () => {
-    const told = failToTheEnd(90 * DAY_MS, 'CONNECTION', 1 / 3, [])
-    expect(told.map(({ kind }) => kind)).toEqual(ranks)
-    const daysLeft = told.map(({ at }) => Math.floor((later(90 * DAY_MS).getTime() - at.getTime()) / DAY_MS))
-    expect(daysLeft).toEqual([30, 7, 3, 1, 0])
+    const told = failToTheEnd(90 * DAY_MS, 'CONNECTION', [])
+    expect(told.map(({ leftMs }) => leftMs / DAY_MS)).toEqual([30, 7, 3, 1, 0])
   })
 
   test('by the fault of the CA: nothing at first, the time that runs out all the same', () => {
-    const told = failToTheEnd(90 * DAY_MS, 'ISSUER_UNREACHABLE', 1 / 3, [])
+    const told = failToTheEnd(90 * DAY_MS, 'ISSUER_UNREACHABLE', [])
     expect(told.map(({ kind }) => kind)).toEqual(['attempts-7', 'attempts-3', 'attempts-1', 'expired'])
   })
 
   test('for a reason that is not known here: when it lasts', () => {
-    const [first] = failToTheEnd(90 * DAY_MS, 'SOMETHING_NEW', 1 / 3, [])
-    expect(first).toMatchObject({ kind: 'failing', at: later(60 * DAY_MS + HOUR_MS) })
+    const [first] = failToTheEnd(90 * DAY_MS, 'SOMETHING_NEW', [])
+    expect(first).toEqual({ kind: 'failing', leftMs: 30 * DAY_MS - HOUR_MS })
   })
 })
 
@@ -117,11 +106,11 @@ describe('a fault that heals within an hour', () => {
         fc.property(fc.integer({ min: 0, max: HOUR_MS - 1 }), fc.boolean(), (healedMs, isFirst) => {
           const active = isFirst ? null : { notBefore: start, notAfter: later(45 * DAY_MS) }
           let watched = certificate({ problemCode: code, active })
-          const first = planNotices(watched, start, usualDelay)
+          const first = planNotices(watched, start, usualWaitMs)
           watched = kept(watched, first)
-          const second = planNotices(watched, later(healedMs), usualDelay)
+          const second = planNotices(watched, later(healedMs), usualWaitMs)
           watched = { ...kept(watched, second), state: 'valid', problemCode: null }
-          const third = planNotices(watched, later(healedMs + 1), usualDelay)
+          const third = planNotices(watched, later(healedMs + 1), usualWaitMs)
           expect([first.add, second.add, third.add]).toEqual([null, null, null])
           expect(third).toMatchObject({ troubleSince: null, noticed: [], dueAt: null })
         }),
@@ -133,7 +122,7 @@ describe('a fault that heals within an hour', () => {
 describe('the end of a trouble', () => {
   const mended = certificate({ state: 'valid', problemCode: null, troubleSince: start, noticed: ['failing'] })
   test('is told when a mail told of the trouble', () => {
-    expect(planNotices({ ...mended, wasTold: true }, later(1), usualDelay)).toEqual({
+    expect(planNotices({ ...mended, wasTold: true }, later(1), usualWaitMs)).toEqual({
       add: 'recovered',
       withdraw: true,
       troubleSince: null,
@@ -142,11 +131,11 @@ describe('the end of a trouble', () => {
     })
   })
   test('takes the notice back when no mail did', () => {
-    expect(planNotices(mended, later(1), usualDelay)).toMatchObject({ add: null, withdraw: true, noticed: [] })
+    expect(planNotices(mended, later(1), usualWaitMs)).toMatchObject({ add: null, withdraw: true, noticed: [] })
   })
   test('is not told while the new certificate is only ordered', () => {
     const ordered = { ...mended, state: 'ordering', wasTold: true }
-    expect(planNotices(ordered, later(1), usualDelay)).toMatchObject({
+    expect(planNotices(ordered, later(1), usualWaitMs)).toMatchObject({
       add: null,
       withdraw: false,
       noticed: ['failing'],
@@ -154,20 +143,23 @@ describe('the end of a trouble', () => {
   })
   test('a second trouble is told anew', () => {
     const again = certificate({ troubleSince: null, noticed: [] })
-    expect(planNotices(again, later(DAY_MS), usualDelay)).toMatchObject({ add: 'failing', troubleSince: later(DAY_MS) })
+    expect(planNotices(again, later(DAY_MS), usualWaitMs)).toMatchObject({
+      add: 'failing',
+      troubleSince: later(DAY_MS),
+    })
   })
 })
 
 describe('a retired certificate', () => {
   test('whose names the tenant still has is told of once', () => {
     const watched = certificate({ state: 'retired', problemCode: null, lostNames: ['a.test'], noticed: ['failing'] })
-    const plan = planNotices(watched, start, usualDelay)
+    const plan = planNotices(watched, start, usualWaitMs)
     expect(plan.add).toBe('retired')
-    expect(planNotices(kept(watched, plan), later(1), usualDelay).add).toBeNull()
+    expect(planNotices(kept(watched, plan), later(1), usualWaitMs).add).toBeNull()
   })
   test('whose names were removed is not, and what was not told yet is taken back', () => {
     const watched = certificate({ state: 'retired', noticed: ['failing'] })
-    expect(planNotices(watched, start, usualDelay)).toMatchObject({ add: null, withdraw: true, dueAt: null })
+    expect(planNotices(watched, start, usualWaitMs)).toMatchObject({ add: null, withdraw: true, dueAt: null })
   })
 })
 
@@ -183,7 +175,7 @@ test('an uploaded certificate is warned of in shares of its lifetime, each once'
       })
       const told: NoticeKind[] = []
       for (let now: Date | null = start; now !== null; ) {
-        const plan: NoticePlan = planNotices(watched, now, usualDelay)
+        const plan: NoticePlan = planNotices(watched, now, usualWaitMs)
         if (plan.add !== null) told.push(plan.add)
         watched = kept(watched, plan)
         if (plan.dueAt !== null) expect(plan.dueAt.getTime()).toBeGreaterThan(now.getTime())
@@ -199,14 +191,7 @@ test('an uploaded certificate is warned of in shares of its lifetime, each once'
     problemCode: null,
     active: { notBefore: start, notAfter: later(365 * DAY_MS) },
   })
-  expect(planNotices(year, start, usualDelay).dueAt).toEqual(later(344 * DAY_MS))
-})
-
-test('attempts that fit are counted by the schedule', () => {
-  const delays: DelayAfter = (failures) => [1, 10, 100][failures - 1] ?? 1_000
-  const left = (endMs: number) => attemptsBefore(later(endMs), later(5), start, 0, delays, 50)
-  expect([left(5), left(6), left(7), left(16), left(17), left(117), left(1_117)]).toEqual([0, 1, 2, 2, 3, 4, 5])
-  expect(attemptsBefore(later(1e9), start, later(10), 0, delays, 7)).toBe(7)
+  expect(planNotices(year, start, usualWaitMs).dueAt).toEqual(later(344 * DAY_MS))
 })
 
 describe('the platform', () => {

@@ -1,12 +1,10 @@
-import { attemptsBefore, attemptWorthMs, type DelayAfter } from './attempts.ts'
 import { audienceOf } from './audience.ts'
+import { attemptWorthMs, type UsualWaitMs } from './worth.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 /** A trouble that heals within an hour is nobody's business, but of a short certificate's life an hour is a lot. */
 const QUIET_SHARE = 0.05
-/** Longest time without a look at a certificate in trouble. */
-const LOOK_MS = 24 * HOUR_MS
 
 /** Kinds of notices of one trouble, from the least to the most urgent. */
 const issuedKinds = ['failing', 'attempts-7', 'attempts-3', 'attempts-1', 'expired'] as const
@@ -21,8 +19,6 @@ export type WatchedCertificate = {
   readonly state: string
   readonly problemCode: string | null
   readonly active: { readonly notBefore: Date; readonly notAfter: Date } | null
-  readonly nextAttemptAt: Date | null
-  readonly failures: number
   /** Of a retired certificate: its names that the tenant still has, and for which nothing is ordered any more. */
   readonly lostNames: readonly string[]
   readonly troubleSince: Date | null
@@ -47,14 +43,14 @@ export type NoticePlan = {
  * Decides what somebody must be told about a certificate. Every kind comes once in a trouble, and of several that are
  * new only the most urgent. Pure: the same rows and the same clock give the same plan, so a restart tells nothing twice.
  */
-export function planNotices(watched: WatchedCertificate, now: Date, delayAfter: DelayAfter): NoticePlan {
+export function planNotices(watched: WatchedCertificate, now: Date, usualWaitMs: UsualWaitMs): NoticePlan {
   if (watched.state === 'retired') return planRetired(watched, now)
   if (watched.state === 'revoked') return over(watched, null)
   const { ripe, dueAt } =
     watched.source === 'uploaded'
-      ? planUploaded(watched, now, delayAfter)
+      ? planUploaded(watched, now, usualWaitMs)
       : isTroubled(watched)
-        ? planIssued(watched, now, delayAfter)
+        ? planIssued(watched, now, usualWaitMs)
         : { ripe: null, dueAt: null }
   if (ripe === null && !isTroubled(watched)) {
     const isMended = watched.noticed.length > 0 && watched.state === 'valid'
@@ -69,45 +65,52 @@ function isTroubled({ source, state, problemCode }: WatchedCertificate): boolean
 }
 
 type Ripe = { readonly ripe: NoticeKind | null; readonly dueAt: Date | null }
+const nothing: Ripe = { ripe: null, dueAt: null }
 
-function planIssued(watched: WatchedCertificate, now: Date, delayAfter: DelayAfter): Ripe {
-  const { active, problemCode, nextAttemptAt, failures } = watched
+/** Attempts' worth of time that is left when a kind is due. */
+const issuedSteps = [
+  ['attempts-7', 7],
+  ['attempts-3', 3],
+  ['attempts-1', 1],
+  ['expired', 0],
+] as const
+const uploadedSteps = [
+  ['expires-21', 21],
+  ['expires-7', 7],
+  ['expires-3', 3],
+  ['expires-1', 1],
+  ['expired', 0],
+] as const
+
+function planIssued(watched: WatchedCertificate, now: Date, usualWaitMs: UsualWaitMs): Ripe {
+  const { active, problemCode } = watched
   const since = watched.troubleSince ?? now
   const quietMs = active === null ? HOUR_MS : Math.min(HOUR_MS, lifetimeOf(active) * QUIET_SHARE)
   const quietUntil = new Date(since.getTime() + quietMs)
   const audience = problemCode === null ? 'unknown' : audienceOf(problemCode)
-  const isQuiet = audience !== 'tenant' && now < quietUntil
-  const next = nextAttemptAt ?? now
-  const looks = [nextLook(next, now), ...(isQuiet ? [quietUntil] : []), ...endOf(active, now)]
-  const dueAt = new Date(Math.min(...looks.map((look) => look.getTime())))
-  if (active !== null && active.notAfter <= now) return { ripe: 'expired', dueAt }
-  if (isQuiet) return { ripe: null, dueAt }
-  const left = active === null ? null : attemptsBefore(active.notAfter, next, now, failures, delayAfter, 8)
-  const ofTime = left === null ? null : level(left)
+  const ofTime = active === null ? nothing : ofRest(active, issuedSteps, now, usualWaitMs)
+  if (audience !== 'tenant' && now < quietUntil && ofTime.ripe !== 'expired')
+    return { ripe: null, dueAt: earlier(quietUntil, active?.notAfter ?? null) }
   const isTold = audience === 'tenant' || audience === 'unknown'
-  return { ripe: ofTime ?? (isTold ? 'failing' : null), dueAt }
+  return { ripe: ofTime.ripe ?? (isTold ? 'failing' : null), dueAt: ofTime.dueAt }
 }
 
-function level(attempts: number): NoticeKind | null {
-  if (attempts <= 1) return 'attempts-1'
-  if (attempts <= 3) return 'attempts-3'
-  return attempts <= 7 ? 'attempts-7' : null
+/** An upload is not renewed by any attempt, so it is warned of in good time whatever its state. */
+function planUploaded({ active }: WatchedCertificate, now: Date, usualWaitMs: UsualWaitMs): Ripe {
+  return active === null ? nothing : ofRest(active, uploadedSteps, now, usualWaitMs)
 }
 
-/** The schedule gives nothing for an upload, which no attempt renews: shares of its lifetime do. */
-function planUploaded({ active }: WatchedCertificate, now: Date, delayAfter: DelayAfter): Ripe {
-  if (active === null) return { ripe: null, dueAt: null }
-  const worthMs = attemptWorthMs(lifetimeOf(active), delayAfter)
-  const from = (worths: number): Date => new Date(active.notAfter.getTime() - worths * worthMs)
-  const steps: readonly (readonly [NoticeKind, Date])[] = [
-    ['expires-21', from(21)],
-    ['expires-7', from(7)],
-    ['expires-3', from(3)],
-    ['expires-1', from(1)],
-    ['expired', active.notAfter],
-  ]
-  const passed = steps.filter(([, at]) => at <= now)
-  return { ripe: passed.at(-1)?.[0] ?? null, dueAt: steps[passed.length]?.[1] ?? null }
+/** The step that the rest of a life has reached, and when the next one comes. */
+function ofRest(
+  active: NonNullable<WatchedCertificate['active']>,
+  steps: readonly (readonly [NoticeKind, number])[],
+  now: Date,
+  usualWaitMs: UsualWaitMs,
+): Ripe {
+  const worthMs = attemptWorthMs(lifetimeOf(active), usualWaitMs)
+  const times = steps.map(([kind, worths]) => [kind, new Date(active.notAfter.getTime() - worths * worthMs)] as const)
+  const passed = times.filter(([, at]) => at <= now)
+  return { ripe: passed.at(-1)?.[0] ?? null, dueAt: times[passed.length]?.[1] ?? null }
 }
 
 function planRetired(watched: WatchedCertificate, now: Date): NoticePlan {
@@ -136,14 +139,8 @@ function unchanged({ noticed, troubleSince }: WatchedCertificate) {
   return { add: null, withdraw: false, noticed, troubleSince: noticed.length === 0 ? null : troubleSince }
 }
 
-/** Soon after the next attempt: it may have changed nothing but the time that is left. */
-function nextLook(next: Date, now: Date): Date {
-  const at = Math.max(next.getTime(), now.getTime()) + MINUTE_MS
-  return new Date(Math.min(at, now.getTime() + LOOK_MS))
-}
-
-function endOf(active: WatchedCertificate['active'], now: Date): Date[] {
-  return active === null || active.notAfter <= now ? [] : [active.notAfter]
+function earlier(one: Date, other: Date | null): Date {
+  return other !== null && other < one ? other : one
 }
 
 function lifetimeOf({ notBefore, notAfter }: { notBefore: Date; notAfter: Date }): number {

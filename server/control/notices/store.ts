@@ -27,8 +27,8 @@ export async function takeDueWatches(tx: Tx, now: Date, limit: number): Promise<
      where due_at <= ${now} order by due_at limit ${limit} for update skip locked`
   if (due.length === 0) return []
   const rows = await tx.$queryRaw<Row[]>`
-    select c.id::text, c.tenant_id::text as "tenantId", c.source::text, c.state::text, c.names, c.failures,
-      c.problem ->> 'code' as "problemCode", c.problem ->> 'detail' as reason, c.due_at as "nextAttemptAt",
+    select c.id::text, c.tenant_id::text as "tenantId", c.source::text, c.state::text, c.names,
+      c.problem ->> 'code' as "problemCode", c.problem ->> 'detail' as reason,
       v.not_before as "notBefore", v.not_after as "notAfter",
       w.trouble_since as "troubleSince", coalesce(w.noticed, '{}') as noticed,
       exists (select from notice n where n.certificate_id = c.id and n.told_at is not null

@@ -1,8 +1,8 @@
 import { type Db, write } from '../db.ts'
 import { recordEvents } from '../events/record.ts'
-import type { DelayAfter } from './attempts.ts'
 import { type NoticeKind, type NoticePlan, planNotices } from './plan.ts'
 import { type DueWatch, insertNotices, type NewNotice, saveWatches, takeDueWatches, withdrawNotices } from './store.ts'
+import type { UsualWaitMs } from './worth.ts'
 
 /** Certificates of one transaction: short, since changes of these wait for it. */
 const BATCH = 200
@@ -14,7 +14,7 @@ const BATCH = 200
 export async function lookAtCertificates(
   db: Db,
   now: () => Date,
-  delayAfter: DelayAfter,
+  usualWaitMs: UsualWaitMs,
   signal?: AbortSignal,
 ): Promise<void> {
   for (let batch = BATCH; batch === BATCH && signal?.aborted !== true; )
@@ -22,7 +22,7 @@ export async function lookAtCertificates(
       const at = now()
       const due = await takeDueWatches(tx, at, BATCH)
       if (due.length === 0) return 0
-      const planned = due.map((watch) => ({ watch, plan: planNotices(watch, at, delayAfter) }))
+      const planned = due.map((watch) => ({ watch, plan: planNotices(watch, at, usualWaitMs) }))
       await withdrawNotices(
         tx,
         planned.filter(({ plan }) => plan.withdraw).map(({ watch }) => watch.id),
