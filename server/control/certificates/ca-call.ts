@@ -1,6 +1,12 @@
 import { BAD_NONCE } from './acme-problem.ts'
-import type { AcmeAnswer } from './acme-transport.ts'
 import { IssuerProblem, ownProblems } from './issuer.ts'
+
+/** The part of an answer that tells what it was. */
+type CaAnswer = {
+  readonly status: number
+  readonly headers: { readonly date?: string | undefined }
+  readonly data: unknown
+}
 
 /**
  * Hears of each request to a CA when it is over. `call` is what was asked for (`new-order`, `challenge`, ...),
@@ -22,7 +28,7 @@ const resources: Readonly<Record<string, string>> = {
 /** Wraps requests to one CA so that `observe` hears of them; it never changes what they give. */
 export function createCallObserver(
   observe: ObserveCall | undefined,
-): (url: string, work: () => Promise<AcmeAnswer>) => Promise<AcmeAnswer> {
+): <T extends CaAnswer>(url: string, work: () => Promise<T>) => Promise<T> {
   const known = new Map<string, string>()
   return async (url, work) => {
     if (observe === undefined) return work()
@@ -64,11 +70,11 @@ function outcomeOf(error: unknown): string {
   return error.status >= 400 && error.status < 500 ? 'refused' : 'error'
 }
 
-function isBadNonce({ data }: AcmeAnswer): boolean {
+function isBadNonce({ data }: CaAnswer): boolean {
   return isRecord(data) && data['type'] === BAD_NONCE
 }
 
-function dateOf({ headers }: AcmeAnswer): Date | null {
+function dateOf({ headers }: CaAnswer): Date | null {
   const date = new Date(headers.date ?? '')
   return Number.isNaN(date.getTime()) ? null : date
 }

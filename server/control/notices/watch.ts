@@ -5,7 +5,7 @@ import { type DueWatch, insertNotices, type NewNotice, saveWatches, takeDueWatch
 import type { UsualWaitMs } from './worth.ts'
 
 /** Certificates of one transaction: short, since changes of these wait for it. */
-const BATCH = 200
+const BATCH = 100
 
 /**
  * Looks at the certificates that are due and notes what somebody is to be told, until none is left or `signal`
