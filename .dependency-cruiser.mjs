@@ -5,6 +5,7 @@ const levels = [
   ['errors.ts', 'connect.ts', 'db.ts', 'schema.ts', 'vault.ts', 'migrate.ts', 'generated', 'jobs', 'outbound'],
   ['events'],
   ['auth', 'installation.ts'],
+  ['mail'],
   ['settings', 'tenants', 'plans', 'activity'],
   ['users'],
   ['setup'],
@@ -12,6 +13,7 @@ const levels = [
   ['domains', 'sites', 'addresses', 'traffic'],
   ['dns'],
   ['certificates'],
+  ['notices', 'probe'],
   ['publish'],
   ['api'],
 ]

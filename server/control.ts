@@ -14,12 +14,14 @@ import { thisMachine } from './control/addresses/view.ts'
 import { buildApi } from './control/api/app.ts'
 import { listen, localUrl } from './control/api/listen.ts'
 import { createControlMetrics } from './control/api/metrics.ts'
+import { createRequestMetrics, type RequestMetrics } from './control/api/request-metrics.ts'
 import { createAuthenticate } from './control/auth/authenticate.ts'
 import { authRoutes } from './control/auth/routes.ts'
 import { createSessionService } from './control/auth/sessions.ts'
 import { forgetSessions } from './control/auth/store.ts'
 import { tokenRoutes } from './control/auth/tokens/routes.ts'
 import { createTokenService } from './control/auth/tokens/service.ts'
+import { type CaObserver, createCaObserver } from './control/certificates/ca-observer.ts'
 import { issuerRoutes } from './control/certificates/issuer-routes.ts'
 import { createIssuerService } from './control/certificates/issuer-service.ts'
 import { forgetBuckets } from './control/certificates/ledger-store.ts'
@@ -68,7 +70,12 @@ import { ensureInstallation, hasInstallation } from './control/installation.ts'
 import { type Hints, openHints } from './control/jobs/hints.ts'
 import type { Loop } from './control/jobs/loop.ts'
 import { type Retention, startRetention } from './control/jobs/retention.ts'
+import { readMailAccount } from './control/mail/account.ts'
+import { mailRoutes } from './control/mail/routes.ts'
+import { createMailService } from './control/mail/service.ts'
+import { forgetMails } from './control/mail/store.ts'
 import { migrate } from './control/migrate.ts'
+import { forgetNotices } from './control/notices/store.ts'
 import { createDialler } from './control/outbound/dialler.ts'
 import { createHttpCaller } from './control/outbound/http-call.ts'
 import { planRoutes } from './control/plans/routes.ts'
@@ -100,6 +107,7 @@ import { forgetReceipts, forgetTraffic } from './control/traffic/store.ts'
 import { userRoutes } from './control/users/routes.ts'
 import { createUserService } from './control/users/service.ts'
 import { createVault, loadMasterKey, type Vault } from './control/vault.ts'
+import { startSeeing } from './control-seeing.ts'
 import { linkSocketPath } from './process/link-path.ts'
 import { takeLock } from './process/lock.ts'
 import { createLog, type Logger } from './process/log.ts'
@@ -125,6 +133,9 @@ type Base = {
   readonly hints: Hints
   readonly version: string
   readonly panelHostname: string | null
+  /** What this process measures for its metrics. */
+  readonly calls: CaObserver
+  readonly requests: RequestMetrics
 }
 
 type Step = () => Promise<unknown> | unknown
@@ -148,6 +159,8 @@ const retentions: readonly Retention[] = [
   { what: 'what was spent of limits', keepDays: 30, forget: forgetBuckets },
   { what: 'events', keepDays: 400, forget: forgetEvents },
   { what: 'counters of requests', keepDays: 400, forget: forgetTraffic },
+  { what: 'mails', keepDays: 30, forget: forgetMails },
+  { what: 'notices', keepDays: 90, forget: forgetNotices },
   { what: 'receipts of counters', keepDays: 400, forget: forgetReceipts },
 ]
 
@@ -171,7 +184,9 @@ async function main(settings: Settings): Promise<void> {
   const app = await compose(base, stops)
   const metrics = startMetricsServer({
     listen: settings.metricsListen,
-    pages: { '/metrics': createControlMetrics(base.db) },
+    pages: {
+      '/metrics': createControlMetrics(base.db, () => [...base.calls.families(), ...base.requests.families()]),
+    },
     log: base.log,
   })
   stops.push(() => metrics.close())
@@ -197,7 +212,8 @@ async function openBase(settings: Settings, stops: Step[]): Promise<Base> {
   await ensureInstallation(db, vault)
   const hints = openHints(databaseUrl, log)
   stops.push(() => hints.close())
-  return { settings, log, db, vault, hints, version: ownVersion(), panelHostname }
+  const measures = { calls: createCaObserver(), requests: createRequestMetrics() }
+  return { settings, log, db, vault, hints, version: ownVersion(), panelHostname, ...measures }
 }
 
 /** What the settings seed: first admin, first issuer, the panel as a site of its own listener. */
@@ -244,6 +260,7 @@ async function compose(base: Base, stops: Step[]): Promise<FastifyInstance> {
     webFolder: existsSync(join(root, 'web/build/200.html')) ? join(root, 'web/build') : null,
     isBehindListener: panelHostname !== null,
     health: async () => ({ ...(await installationHealth(db)), version }),
+    requests: base.requests,
     routes: routesOf(base, shared),
   })
 }
@@ -267,17 +284,20 @@ function makeShared({ settings, log, db, vault, hints }: Base) {
     liveness: createLiveness(db),
     streams: createEventStreams({ db, hints, log }),
     tails: createLogTails({ db, log }),
+    mailAccount: async () => readMailAccount(db, vault, (await readPlatformSettings(db)).mail),
   }
 }
 
-function startLoops(base: Base, { blobs, checker, liveness, dnsRecords: records }: Shared): Pick<Loop, 'stop'>[] {
-  const { settings, log, db, vault, hints, version } = base
+function startLoops(base: Base, shared: Shared): Pick<Loop, 'stop'>[] {
+  const { settings, log, db, vault, hints, version, calls } = base
+  const { blobs, checker, liveness, dnsRecords: records } = shared
   return [
     startBlobCollector({ db, blobs, log }),
     startRetention({ db, log, retentions }),
     startSequencer({ db, hints, log }),
     startRecheckLoop({ db, checker, hints, log }),
     startDnsCleanup({ db, records, hints, log, isOrderOpen: (ids) => openOrders(db, ids) }),
+    ...startSeeing({ ...base, ...shared, liveHostnames: shared.liveness.liveHostnames }),
     startCertificateManager({
       db,
       vault,
@@ -290,6 +310,7 @@ function startLoops(base: Base, { blobs, checker, liveness, dnsRecords: records 
       whereabouts: () => Promise.resolve('unknown'),
       dns: noDns,
       holder: replicaId(settings.dataDir),
+      observer: calls,
     }),
     startOperationLoop({ db, vault, hints, log, version }),
   ]
@@ -315,7 +336,8 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     tenantRoutes(createTenantService(db)),
     memberRoutes(createMemberService(db)),
     userRoutes(createUserService(db)),
-    settingsRoutes(createSettingsService(db, () => lastHttpsPort(db))),
+    settingsRoutes(createSettingsService(db, vault, () => lastHttpsPort(db))),
+    mailRoutes(createMailService({ account: shared.mailAccount })),
     eventRoutes(createEventHistory(db), streams),
     edgeRoutes(createEdgeService({ db })),
     siteRoutes(createSiteService({ db, reach })),

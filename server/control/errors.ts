@@ -35,6 +35,8 @@ export const catalogue = {
   DOMAIN_NOT_VERIFIED: { status: 409, title: 'The name is not proven yet' },
   CERTIFICATE_INVALID: { status: 422, title: 'The certificate cannot be used' },
   ISSUER_INVALID: { status: 422, title: 'The issuer cannot be used' },
+  MAIL_NOT_SET: { status: 409, title: 'No mail server is set' },
+  MAIL_FAILED: { status: 502, title: 'The mail server did not take the mail' },
   TOO_MANY_REQUESTS: { status: 429, title: 'Too many requests; please wait' },
   STORAGE_FULL: { status: 507, title: 'There is no room left on the disk' },
   UNAVAILABLE: { status: 503, title: 'This is not available right now' },

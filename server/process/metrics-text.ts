@@ -1,11 +1,16 @@
 /** One time series at this moment. */
-export type Sample = { readonly labels?: Readonly<Record<string, string>>; readonly value: number }
+export type Sample = {
+  readonly labels?: Readonly<Record<string, string>>
+  readonly value: number
+  /** Of a histogram: which of its series this is. */
+  readonly suffix?: '_bucket' | '_sum' | '_count'
+}
 
 /** Series of one name. Names and labels are ours, never from a request, so that their number is bounded. */
 export type MetricFamily = {
   readonly name: string
   readonly help: string
-  readonly type: 'counter' | 'gauge'
+  readonly type: 'counter' | 'gauge' | 'histogram'
   readonly samples: readonly Sample[]
 }
 
@@ -18,7 +23,9 @@ export function metricsText(families: readonly MetricFamily[]): string {
 }
 
 function familyText({ name, help, type, samples }: MetricFamily): string {
-  const lines = samples.map(({ labels, value }) => `${name}${labelsText(labels ?? {})} ${value}\n`)
+  const lines = samples.map(
+    ({ labels, value, suffix = '' }) => `${name}${suffix}${labelsText(labels ?? {})} ${value}\n`,
+  )
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`
 }
 

@@ -14,6 +14,7 @@ import { createForwardedGuard } from './listener-hop.ts'
 import { addMethodTable } from './methods.ts'
 import { addOpenApiRoute, registerOpenApi } from './openapi.ts'
 import { sendProblem, toAppError } from './problem.ts'
+import type { RequestMetrics } from './request-metrics.ts'
 import { addSecurityHeaders } from './security-headers.ts'
 import { closeSchemas, validatorCompiler } from './validation.ts'
 import { isPagePath, PAGE_FILE, readPage, registerWebUi } from './web-ui.ts'
@@ -32,6 +33,8 @@ export type ApiOptions = {
   /** The panel is a site of our own listener: forwarded addresses are trusted from an edge on loopback, one hop. */
   readonly isBehindListener: boolean
   readonly health: () => Promise<Health>
+  /** Measures requests. */
+  readonly requests?: Pick<RequestMetrics, 'watch'>
 }
 
 const BODY_LIMIT_BYTES = 1024 * 1024
@@ -46,6 +49,7 @@ const MAX_CONNECTIONS = 4_000
 /** Makes the API with its UI, ready to `listen` or `inject`. Plugins come in the order written. */
 export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   const app = createInstance(options)
+  options.requests?.watch(app)
   const page = readPage(options.webFolder)
   addSecurityHeaders(app, page)
   addErrorHandling(app, page !== null)

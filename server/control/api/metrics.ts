@@ -7,31 +7,49 @@ import {
   type Sample,
 } from '../../process/metrics-text.ts'
 import type { Db } from '../db.ts'
+import { ageFamilies, countedFamilies, servedFamilies } from './certificate-metrics.ts'
 
-/** How long an answer is used again: it counts rows, so the database is asked once a minute however often it is read. */
-const FRESH_MS = 60_000
+/** What counts rows is asked for once a minute, however often the page is read. */
+const COUNTED_MS = 60_000
+/** What looks at the ends of indexes. */
+const AGES_MS = 5_000
 
 type Row = { metric: string; label: string; value: number }
 
-/** Makes the page `/metrics` of the control plane. Its number of series is bounded: none by site or name. */
-export function createControlMetrics(db: Db): () => Promise<Page> {
-  let made: { readonly atMs: number; readonly page: Promise<Page> } | null = null
-  const make = async (): Promise<Page> => {
+/**
+ * Makes the page `/metrics` of the control plane. Its number of series is bounded: none by site or name. `measured`
+ * gives what this process has counted itself, fresh at each read.
+ */
+export function createControlMetrics(db: Db, measured: () => readonly MetricFamily[] = () => []): () => Promise<Page> {
+  const counted = kept(COUNTED_MS, async () => {
     const rows = await readRows(db).catch(() => null)
-    const families = [...databaseFamilies(rows), ...processFamilies('control')]
+    if (rows === null) return databaseFamilies(null)
+    return [...databaseFamilies(rows), ...(await countedFamilies(db)), ...(await servedFamilies(db))]
+  })
+  const ages = kept(AGES_MS, () => ageFamilies(db).catch(() => []))
+  return async () => {
+    const families = [...(await counted()), ...(await ages()), ...measured(), ...processFamilies('control')]
     return { type: METRICS_TYPE, body: metricsText(families) }
   }
+}
+
+/** Makes something again when it is older than `freshMs`; all who ask meanwhile get the same, and a failure is not kept. */
+function kept<T>(freshMs: number, make: () => Promise<T>): () => Promise<T> {
+  let made: { readonly atMs: number; readonly value: Promise<T> } | null = null
   return () => {
-    if (made === null || performance.now() - made.atMs > FRESH_MS) made = { atMs: performance.now(), page: make() }
-    return made.page
+    if (made !== null && performance.now() - made.atMs <= freshMs) return made.value
+    const mine = { atMs: performance.now(), value: make() }
+    made = mine
+    mine.value.catch(() => {
+      if (made === mine) made = null
+    })
+    return mine.value
   }
 }
 
 function readRows(db: Db): Promise<Row[]> {
   return db.$queryRaw<Row[]>`
-    select 'certificates' metric, state::text label, count(*)::float8 value from certificate group by state
-    union all select 'orders', state::text, count(*)::float8 from "order" group by state
-    union all select 'hostnames', ownership_state::text, count(*)::float8 from hostname group by ownership_state
+    select 'hostnames' metric, ownership_state::text label, count(*)::float8 value from hostname group by ownership_state
     union all select 'feed_revision', '', revision::float8 from installation
     union all select 'feed_waiting', '', count(*)::float8 from feed_change
     union all select 'edges', case when lease_expires_at > now() then 'live' else 'gone' end, count(*)::float8
@@ -44,8 +62,6 @@ function readRows(db: Db): Promise<Row[]> {
 }
 
 const described: readonly (readonly [metric: string, label: string, help: string])[] = [
-  ['certificates', 'state', 'Certificates by state.'],
-  ['orders', 'state', 'Orders that are kept, by state.'],
   ['hostnames', 'state', 'Hostnames by the state of their ownership.'],
   ['feed_revision', '', 'Newest revision of the feed.'],
   ['feed_waiting', '', 'Changes that have no revision yet.'],

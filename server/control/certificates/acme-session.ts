@@ -3,6 +3,7 @@ import { Client } from 'acme-client'
 import { asProblem, malformed, parseMeta } from './acme-answers.ts'
 import { BAD_NONCE, parseRetryAfter } from './acme-problem.ts'
 import { type AcmeAnswer, type AcmeTransport, createAcmeTransport } from './acme-transport.ts'
+import type { ObserveCall } from './ca-call.ts'
 import { type DirectoryMeta, type IssuerAccount, IssuerProblem, ownProblems } from './issuer.ts'
 
 /** Nonces kept for later requests; old ones are dropped, the CA refuses them anyway. */
@@ -34,6 +35,7 @@ export type AcmeIssuerOptions = {
   readonly version: string
   /** Our clock, which the CA's is compared with. */
   readonly now?: () => Date
+  readonly observe?: ObserveCall
   /** The account row: made before the CA is asked, so that asking again finds the same account by its key. */
   readonly loadAccount: () => Promise<AcmeAccount>
   readonly saveAccountUrl: (accountId: string, url: string) => Promise<void>

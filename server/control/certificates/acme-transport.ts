@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { Agent, request } from 'node:https'
 import { BAD_NONCE, parseRetryAfter, problemOf } from './acme-problem.ts'
+import { createCallObserver, type ObserveCall } from './ca-call.ts'
 import { IssuerProblem, ownProblems } from './issuer.ts'
 
 /** A whole exchange, connecting included. */
@@ -31,6 +32,7 @@ export function createAcmeTransport(options: {
   readonly timeoutMs?: number
   /** Our clock, which the CA's is compared with. */
   readonly now?: () => Date
+  readonly observe?: ObserveCall
 }): AcmeTransport {
   const agent = new Agent({
     keepAlive: true,
@@ -40,18 +42,20 @@ export function createAcmeTransport(options: {
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
   const headers = { 'user-agent': `Nameplate/${options.version}`, accept: '*/*' }
   let skewMs: number | null = null
+  const observed = createCallObserver(options.observe)
+  const send = async (url: string, method: string, data: unknown): Promise<AcmeAnswer> => {
+    const body = data === undefined ? undefined : JSON.stringify(data)
+    const raw = await exchange({ agent, timeoutMs, headers }, url, method.toUpperCase(), body)
+    const theirs = Date.parse(raw.headers.date ?? '')
+    if (!Number.isNaN(theirs)) skewMs = theirs - (options.now?.().getTime() ?? Date.now())
+    const retryAfterMs = parseRetryAfter(raw.headers['retry-after'], new Date())
+    const answer = { status: raw.status, headers: raw.headers, data: parseBody(raw.headers, raw.text) }
+    const isBadNonce = raw.status === 400 && (answer.data as { type?: unknown } | null)?.type === BAD_NONCE
+    if (raw.status >= 300 && !isBadNonce) throw problemOf(raw.status, answer.data, retryAfterMs)
+    return answer
+  }
   return {
-    async request(url, method, { data } = {}) {
-      const body = data === undefined ? undefined : JSON.stringify(data)
-      const raw = await exchange({ agent, timeoutMs, headers }, url, method.toUpperCase(), body)
-      const theirs = Date.parse(raw.headers.date ?? '')
-      if (!Number.isNaN(theirs)) skewMs = theirs - (options.now?.().getTime() ?? Date.now())
-      const retryAfterMs = parseRetryAfter(raw.headers['retry-after'], new Date())
-      const answer = { status: raw.status, headers: raw.headers, data: parseBody(raw.headers, raw.text) }
-      const isBadNonce = raw.status === 400 && (answer.data as { type?: unknown } | null)?.type === BAD_NONCE
-      if (raw.status >= 300 && !isBadNonce) throw problemOf(raw.status, answer.data, retryAfterMs)
-      return answer
-    },
+    request: (url, method, { data } = {}) => observed(url, () => send(url, method, data)),
     skewMs: () => skewMs,
     close: () => agent.destroy(),
   }

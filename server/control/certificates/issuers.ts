@@ -1,6 +1,7 @@
 import type { Db } from '../db.ts'
 import type { Vault } from '../vault.ts'
 import { createAcmeIssuer } from './acme-issuer.ts'
+import type { CaObserver } from './ca-observer.ts'
 import type { Issuer } from './issuer.ts'
 import { ensureAccountRow, type IssuerRow, issuerSecret, saveAccountUrl } from './issuer-store.ts'
 import { createLocalIssuer } from './local-issuer.ts'
@@ -15,7 +16,7 @@ export type Issuers = {
 }
 
 /** Makes issuers of rows: opens what is sealed, nothing is sent yet. */
-export function createIssuers(deps: { db: Db; vault: Vault; version: string; now: () => Date }): Issuers {
+export function createIssuers(deps: Deps): Issuers {
   const kept = new Map<string, { readonly stamp: number; readonly issuer: Issuer }>()
   const drop = (id: string): void => {
     for (const key of [id, `${id} staging`]) {
@@ -49,9 +50,16 @@ function makeLocal({ vault, now }: { vault: Vault; now: () => Date }, row: Issue
   return createLocalIssuer({ id: row.id, root: { rootPem, rootKeyPem }, now })
 }
 
-type Deps = { readonly db: Db; readonly vault: Vault; readonly version: string; readonly now: () => Date }
+type Deps = {
+  readonly db: Db
+  readonly vault: Vault
+  readonly version: string
+  readonly now: () => Date
+  /** Measures the calls to CAs. */
+  readonly observer?: Pick<CaObserver, 'forIssuer'>
+}
 
-function makeAcme({ db, vault, version, now }: Deps, row: IssuerRow, isStaging: boolean): Issuer {
+function makeAcme({ db, vault, version, now, observer }: Deps, row: IssuerRow, isStaging: boolean): Issuer {
   const { id, eabKid, eabKeySealed } = row
   const directoryUrl = isStaging ? row.stagingUrl : row.directoryUrl
   if (directoryUrl === null) throw new Error(`issuer ${id} has no directory`)
@@ -69,6 +77,7 @@ function makeAcme({ db, vault, version, now }: Deps, row: IssuerRow, isStaging: 
     eab,
     version,
     now,
+    ...(observer === undefined ? {} : { observe: observer.forIssuer(isStaging ? `${row.name} (staging)` : row.name) }),
     async loadAccount() {
       const account = await ensureAccountRow(db, vault, id, isStaging)
       const keyPem = vault.unseal(account.keySealed, issuerSecret.accountKey(account.id)).toString()

@@ -5,6 +5,7 @@ import { recordEvent } from '../events/record.ts'
 import type { Hints } from '../jobs/hints.ts'
 import { startLoop } from '../jobs/loop.ts'
 import type { Vault } from '../vault.ts'
+import type { CaObserver } from './ca-observer.ts'
 import { createIssuers } from './issuers.ts'
 import { claimDue, holdLease, type Lease, LeaseLostError, msUntilDue, releaseLease, releaseLeasesOf } from './lease.ts'
 import type { AwaitAcked, DnsProofs, Preflight, RecheckBeforeOrder } from './order-run.ts'
@@ -45,6 +46,8 @@ export type ManagerDeps = {
    */
   readonly holder?: string
   readonly parallelism?: number
+  /** Measures the calls to CAs. */
+  readonly observer?: Pick<CaObserver, 'forIssuer'>
   readonly now?: () => Date
   readonly random?: Random
 }

@@ -4,6 +4,7 @@ import type { Dialler } from '../outbound/dialler.ts'
 import type { LookupResult } from '../outbound/resolver.ts'
 import { dedicatedAddresses, type EdgeStanding, edgeStanding } from './diagnosis-store.ts'
 import type { HostnameRow } from './hostname-store.ts'
+import { probeCheck } from './probe-view.ts'
 import { challengeName, claimOf, proofValue } from './proof.ts'
 import type { Diagnosis, DiagnosisCheck, HostnameView } from './schema.ts'
 import { wanted } from './view.ts'
@@ -38,6 +39,7 @@ export async function diagnose(deps: DiagnosisDeps, db: Db, row: HostnameRow, sh
     addressCheck(6, host, aaaa, right, targets.cnameTarget),
     certificateCheck(shown),
     liveCheck(shown, standing),
+    probeCheck(shown),
   ]
   return { ok: checks.every(({ status }) => status === 'ok' || status === 'unknown'), checks }
 }

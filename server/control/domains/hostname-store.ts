@@ -17,6 +17,7 @@ const withRelations = {
       activeVersion: { select: { fingerprint: true, notAfter: true, names: true } },
     },
   },
+  probe: true,
 } as const satisfies Prisma.HostnameInclude
 
 /** A hostname with its domain's token and what is shown of its certificate. */

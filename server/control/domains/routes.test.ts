@@ -285,6 +285,28 @@ describe('diagnosis', () => {
   })
 
   test.each([
+    ['waiting', null, 'unknown', /not been looked at/],
+    ['ok', null, 'ok', /shows its certificate \(2026-11-28 01:00 UTC\)/],
+    ['suspect', '192.0.2.1: nothing answers there.', 'waiting', /192\.0\.2\.1.*again in a minute/],
+    ['failed', '192.0.2.1: nothing answers there.', 'problem', /192\.0\.2\.1/],
+    ['skipped', 'No way there.', 'unknown', /No way there/],
+  ] as const)('tells what was seen from outside: %s', async (state, detail, status, text) => {
+    const name = await rig.add(`${state}.probed.test`)
+    const at = state === 'waiting' ? null : new Date('2026-11-28T01:00:00Z')
+    const servedFingerprint = state === 'ok' ? 'a'.repeat(64) : null
+    const data = { hostnameId: name.id, state, at, detail, servedFingerprint }
+    await rig.api.db.probeResult.create({ data })
+    expect((await diagnose(name.id)).checks['PROBE']).toMatchObject({ status, detail: expect.stringMatching(text) })
+    const shown = await rig.api.as('viewer').inject({ method: 'GET', url: `/hostnames/${name.id}` })
+    expect(shown.json().probe).toEqual({
+      state,
+      ...(at === null ? {} : { at: at.toISOString() }),
+      ...(servedFingerprint === null ? {} : { servedFingerprint }),
+      ...(detail === null ? {} : { detail }),
+    })
+  })
+
+  test.each([
     [
       'slip.test',
       (value: string) => rig.dns.set('TXT', 'slip.test', ['v=spf1 -all', value]),

@@ -61,6 +61,22 @@ const HostnameCertificate = Type.Object({
   problem: Type.Optional(CheckProblem),
 })
 
+const Probe = Type.Object(
+  {
+    state: Type.Union([
+      Type.Literal('waiting'),
+      Type.Literal('ok'),
+      Type.Literal('suspect', { description: 'Not as it should be, once; looked at again in a minute.' }),
+      Type.Literal('failed', { description: 'Not as it should be, twice in a row.' }),
+      Type.Literal('skipped', { description: 'Could not be looked at.' }),
+    ]),
+    at: Type.Optional(Time),
+    servedFingerprint: Type.Optional(Type.String({ description: 'Of the certificate that was seen, SHA-256.' })),
+    detail: Type.Optional(Type.String()),
+  },
+  { description: 'What a client saw last that connected to the public address.' },
+)
+
 /** A name that is served, as the API shows it. */
 export const HostnameView = Type.Object({
   id: Id,
@@ -74,6 +90,7 @@ export const HostnameView = Type.Object({
   live: Type.Boolean({
     description: 'Every live edge serves this name with this certificate and has confirmed it.',
   }),
+  probe: Type.Optional(Probe),
   createdAt: Time,
   updatedAt: Time,
 })
@@ -120,7 +137,7 @@ export type HostnameQuery = Static<typeof HostnameQuery>
 export const HostnameList = ListOf(HostnameView)
 
 const DiagnosisCheck = Type.Object({
-  code: Type.String({ description: 'OWNERSHIP, ADDRESS_V4, ADDRESS_V6, CERTIFICATE or LIVE.' }),
+  code: Type.String({ description: 'OWNERSHIP, ADDRESS_V4, ADDRESS_V6, CERTIFICATE, LIVE or PROBE.' }),
   status: Type.Union([
     Type.Literal('ok'),
     Type.Literal('waiting'),

@@ -3,6 +3,7 @@ import type { Db, Tx } from '../db.ts'
 import type { Prisma } from '../generated/client.ts'
 import { type DomainRow, foreignNames } from './domain-store.ts'
 import type { HostnameRow } from './hostname-store.ts'
+import { probeView } from './probe-view.ts'
 import { claimOf, instructionsFor } from './proof.ts'
 import { standingSince } from './schedule.ts'
 import type { CheckProblem, DomainView, HostnameView } from './schema.ts'
@@ -40,6 +41,7 @@ export async function hostnameViews(
     ownership: ownershipView(row, foreign.get(row.domainId) ?? new Set()),
     certificate: certificateView(row),
     live: live.has(row.id),
+    ...probeOf(row),
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   }))
@@ -86,6 +88,11 @@ export function readProblem(value: Prisma.JsonValue): CheckProblem | null {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return null
   const { code, detail } = value
   return typeof code === 'string' && typeof detail === 'string' ? { code, detail } : null
+}
+
+function probeOf(row: HostnameRow): Pick<HostnameView, 'probe'> {
+  const probe = probeView(row)
+  return probe === undefined ? {} : { probe }
 }
 
 function ownershipView(row: HostnameRow, foreign: ReadonlySet<string>): HostnameView['ownership'] {

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { WriteQuery } from '../schema.ts'
-import { PlatformSettings, SettingsChange, ToldSettings } from './schema.ts'
+import { SettingsChange, SettingsView, ToldSettings } from './schema.ts'
 import type { SettingsService } from './service.ts'
 
 const tags = ['settings']
@@ -15,7 +15,7 @@ export function settingsRoutes(service: SettingsService): FastifyPluginAsyncType
           tags,
           summary: 'Get the settings (admin)',
           operationId: 'getSettings',
-          response: { 200: PlatformSettings },
+          response: { 200: SettingsView },
         },
       },
       (request) => service.read(request.actor),
@@ -41,7 +41,7 @@ export function settingsRoutes(service: SettingsService): FastifyPluginAsyncType
           operationId: 'changeSettings',
           querystring: WriteQuery,
           body: SettingsChange,
-          response: { 200: PlatformSettings },
+          response: { 200: SettingsView },
         },
       },
       (request) => service.change(request.actor, request.body, request.query),

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { accessLogBounds } from '../../contract/access-log.ts'
 import { MAX_LISTENER_LIMIT } from '../../contract/listener-limits.ts'
+import { MailChange, MailSettings, MailView } from '../mail/schema.ts'
 import { Nullable } from '../schema.ts'
 
 const Address = Type.Union([Type.String({ format: 'ipv4' }), Type.String({ format: 'ipv6' })])
@@ -69,13 +70,29 @@ export const PlatformSettings = Type.Interface([PublicSettings], {
   }),
   listenerLimits: Limits,
   accessLog: AccessLog,
+  mail: Nullable(MailSettings),
+  probe: Type.Object(
+    {
+      isEnabled: Type.Boolean({
+        description:
+          'Whether served names are looked at from outside. Off for machines that cannot reach their own public addresses.',
+      }),
+    },
+    { additionalProperties: false },
+  ),
 })
 
 /** All settings that are kept in the database. */
 export type PlatformSettings = Static<typeof PlatformSettings>
 
+/** The settings as the API shows them: no secret is among them. */
+export const SettingsView = Type.Interface([PlatformSettings], { mail: Nullable(MailView) })
+
+/** The settings as the API shows them. */
+export type SettingsView = Static<typeof SettingsView>
+
 /** Body of `PATCH /settings`: what is left out stays. */
-export const SettingsChange = Type.Partial(PlatformSettings)
+export const SettingsChange = Type.Partial(Type.Interface([PlatformSettings], { mail: Nullable(MailChange) }))
 
 /** Body of `PATCH /settings`. */
 export type SettingsChange = Static<typeof SettingsChange>

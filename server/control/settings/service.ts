@@ -1,18 +1,21 @@
 import { CidrError, parseCidr } from '../../contract/reach.ts'
 import { type Actor, actorName, requireAdmin, requireUser } from '../auth/access.ts'
-import { type Db, write } from '../db.ts'
+import { type Db, type Tx, write } from '../db.ts'
 import { AppError } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
+import { keepMailPassword, mailView } from '../mail/account.ts'
+import { checkMail } from '../mail/rules.ts'
 import type { WriteOptions } from '../schema.ts'
-import type { PlatformSettings, SettingsChange, ToldSettings } from './schema.ts'
+import type { Vault } from '../vault.ts'
+import type { SettingsChange, SettingsView, ToldSettings } from './schema.ts'
 import { readPlatformSettings, upsertSetting } from './store.ts'
 
 /** Settings that are kept in the database: platform people read all, everybody what instructs tenants. */
 export type SettingsService = {
-  read(actor: Actor): Promise<PlatformSettings>
+  read(actor: Actor): Promise<SettingsView>
   readPublic(actor: Actor): Promise<ToldSettings>
   /** Changes what is given; the rest stays. */
-  change(actor: Actor, input: SettingsChange, options: WriteOptions): Promise<PlatformSettings>
+  change(actor: Actor, input: SettingsChange, options: WriteOptions): Promise<SettingsView>
 }
 
 /** HTTPS without a port in its URL. */
@@ -31,11 +34,11 @@ function checkCidrs(cidrs: readonly string[]): void {
 }
 
 /** Makes the service; `httpsPort` tells where the edges answer, null while none was heard. */
-export function createSettingsService(db: Db, httpsPort: () => Promise<number | null>): SettingsService {
+export function createSettingsService(db: Db, vault: Vault, httpsPort: () => Promise<number | null>): SettingsService {
   return {
     async read(actor) {
       requireAdmin(actor, 'read')
-      return readPlatformSettings(db)
+      return viewOf(db)
     },
     async readPublic(actor) {
       requireUser(actor)
@@ -45,16 +48,24 @@ export function createSettingsService(db: Db, httpsPort: () => Promise<number | 
     async change(actor, input, options) {
       requireAdmin(actor)
       checkCidrs(input.listenerLimits?.exempt ?? [])
+      const { mail, ...rest } = input
+      if (mail != null) checkMail(mail)
       return write(db, options, async (tx) => {
-        for (const [key, value] of Object.entries(input)) await upsertSetting(tx, key, value)
+        for (const [key, value] of Object.entries(rest)) await upsertSetting(tx, key, value)
+        if (mail !== undefined) await upsertSetting(tx, 'mail', await keepMailPassword(tx, vault, mail))
         await recordEvent(tx, {
           actor: actorName(actor),
           tenantId: null,
           action: 'settings.changed',
           detail: { keys: Object.keys(input) },
         })
-        return readPlatformSettings(tx)
+        return viewOf(tx)
       })
     },
   }
+}
+
+async function viewOf(db: Db | Tx): Promise<SettingsView> {
+  const settings = await readPlatformSettings(db)
+  return { ...settings, mail: await mailView(db, settings.mail) }
 }

@@ -12,6 +12,8 @@ const defaults: PlatformSettings = {
   expiredCertificate: 'serve',
   listenerLimits: { ...defaultListenerLimits, exempt: [...defaultListenerLimits.exempt] },
   accessLog: { ...defaultAccessLog },
+  mail: null,
+  probe: { isEnabled: true },
 }
 
 /** All settings; what is not stored, or stored by another version in a way that does not fit, has its default. */
