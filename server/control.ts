@@ -20,6 +20,7 @@ import { createSessionService } from './control/auth/sessions.ts'
 import { forgetSessions } from './control/auth/store.ts'
 import { tokenRoutes } from './control/auth/tokens/routes.ts'
 import { createTokenService } from './control/auth/tokens/service.ts'
+import { createDoctorIssuers } from './control/certificates/doctor-issuers.ts'
 import { issuerRoutes } from './control/certificates/issuer-routes.ts'
 import { createIssuerService } from './control/certificates/issuer-service.ts'
 import { forgetBuckets } from './control/certificates/ledger-store.ts'
@@ -32,6 +33,7 @@ import { createCertificateService, retireCertificate, retryNow } from './control
 import { untilDatabaseAnswers } from './control/connect.ts'
 import { type Db, openDatabase, write } from './control/db.ts'
 import { createChecker } from './control/domains/check.ts'
+import { createDoctor } from './control/domains/doctor/doctor.ts'
 import { domainRoutes } from './control/domains/domain-routes.ts'
 import { createDomainService } from './control/domains/domain-service.ts'
 import { startRecheckLoop } from './control/domains/recheck.ts'
@@ -50,6 +52,7 @@ import type { Loop } from './control/jobs/loop.ts'
 import { type Retention, startRetention } from './control/jobs/retention.ts'
 import { migrate } from './control/migrate.ts'
 import { createDialler } from './control/outbound/dialler.ts'
+import { createDnsClient } from './control/outbound/dns-client.ts'
 import { planRoutes } from './control/plans/routes.ts'
 import { createPlanService } from './control/plans/service.ts'
 import { startLinkServer } from './control/publish/link-server.ts'
@@ -232,9 +235,11 @@ type Shared = ReturnType<typeof makeShared>
 function makeShared({ settings, log, db, hints }: Base) {
   const reach = createReach(settings.outboundAllow)
   const dialler = createDialler({ reach, dnsServers: settings.dnsServers })
+  const dns = createDnsClient({ reach, dnsServers: settings.dnsServers })
   return {
     reach,
     dialler,
+    doctor: createDoctor({ db, dialler, dns, publicTargets: () => readPlatformSettings(db) }),
     checker: createChecker({ db, dialler, hooks }),
     blobs: createBlobStore(join(settings.dataDir, 'blobs')),
     liveness: createLiveness(db),
@@ -267,7 +272,8 @@ function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop
 }
 
 function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): FastifyPluginAsyncTypebox[] {
-  const { reach, dialler, checker, blobs, liveness, streams, tails } = shared
+  const { reach, dialler, doctor, checker, blobs, liveness, streams, tails } = shared
+  const doctorIssuers = createDoctorIssuers({ db, version })
   const sessions = createSessionService(db, vault.derive('refresh'))
   const hostnameDeps = {
     db,
@@ -276,7 +282,8 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     dialler,
     liveHostnames: liveness.liveHostnames,
     reservedNames: panelHostname === null ? [] : [panelHostname],
-    publicTargets: () => readPlatformSettings(db),
+    doctor,
+    issuersForDiagnosis: () => doctorIssuers(['http-01', 'tls-alpn-01']),
   }
   return [
     setupRoutes(createSetupService(db, sessions)),

@@ -120,11 +120,12 @@ export type HostnameQuery = Static<typeof HostnameQuery>
 export const HostnameList = ListOf(HostnameView)
 
 const DiagnosisCheck = Type.Object({
-  code: Type.String({ description: 'OWNERSHIP, ADDRESS_V4, ADDRESS_V6, CERTIFICATE or LIVE.' }),
+  code: Type.String({ description: 'OWNERSHIP, CERTIFICATE, LIVE, or a code of docs/doctor.md. New codes may come.' }),
   status: Type.Union([
     Type.Literal('ok'),
     Type.Literal('waiting'),
     Type.Literal('problem'),
+    Type.Literal('warning', { description: 'Works, or may work, but should be known.' }),
     Type.Literal('unknown', { description: 'Could not be looked at.' }),
   ]),
   detail: Type.String(),
@@ -136,7 +137,7 @@ export type DiagnosisCheck = Static<typeof DiagnosisCheck>
 
 /** Answer of `GET /hostnames/{id}/diagnosis`. */
 export const Diagnosis = Type.Object({
-  ok: Type.Boolean({ description: 'Every check is ok, or could not be looked at.' }),
+  ok: Type.Boolean({ description: 'Nothing is a problem and nothing is waited for.' }),
   checks: Type.Array(DiagnosisCheck),
 })
 

@@ -12,6 +12,7 @@ const defaults: PlatformSettings = {
   expiredCertificate: 'serve',
   listenerLimits: { ...defaultListenerLimits, exempt: [...defaultListenerLimits.exempt] },
   accessLog: { ...defaultAccessLog },
+  doctor: { httpProbe: true },
 }
 
 /** All settings; what is not stored, or stored by another version in a way that does not fit, has its default. */
