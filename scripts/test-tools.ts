@@ -13,6 +13,8 @@ const tools = [
   { binary: 'gnutls-cli', package: 'gnutls-bin', why: 'a real TLS client' },
   { binary: 'tstclnt', package: 'libnss3-tools', why: 'a real TLS client' },
   { binary: 'python3', package: 'python3', why: 'a real TLS client' },
+  { binary: 'knotd', package: 'knot', why: 'a real name server that signs' },
+  { binary: 'unbound', package: 'unbound', why: 'a real resolver that checks signatures' },
   { binary: 'docker-compose', package: 'docker-compose', why: 'reads docker-compose.yml' },
 ] as const
 
