@@ -1,7 +1,7 @@
 import type { Db } from '../db.ts'
 import type { ProofMethod } from '../domains/doctor/finding.ts'
 import type { DoctorIssuer } from '../domains/doctor/observation.ts'
-import { createAcmeTransport } from './acme-transport.ts'
+import { readDirectoryMeta } from './acme-session.ts'
 import { IssuerProblem } from './issuer.ts'
 import { allIssuers, type IssuerRow } from './issuer-store.ts'
 
@@ -11,18 +11,22 @@ const KEPT_MS = 3_600_000
 const FAILURE_KEPT_MS = 60_000
 /** A person waits for it. */
 const TIMEOUT_MS = 3_000
-const MAX_IDENTITIES = 20
-/** RFC 1035: no name is longer. */
-const MAX_LENGTH = 253
 
 type Kept = { readonly stamp: number; readonly until: number; readonly identities: Promise<readonly string[] | null> }
+
+/** Reads the issuers for names that can be proven in these ways. */
+export type DoctorIssuers = (methods: readonly ProofMethod[]) => Promise<DoctorIssuer[]>
 
 /**
  * The issuers as the doctor judges them: enabled ACME issuers, the first choice first; the local CA heeds no
  * CAA. `methods` are the ways by which the names in question can be proven. Never throws for a CA that is down:
  * what it calls itself in CAA is null then.
  */
-export function createDoctorIssuers(deps: { readonly db: Db; readonly version: string; readonly now?: () => number }) {
+export function createDoctorIssuers(deps: {
+  readonly db: Db
+  readonly version: string
+  readonly now?: () => number
+}): DoctorIssuers {
   const now = deps.now ?? Date.now
   const kept = new Map<string, Kept>()
   const identitiesOf = (row: IssuerRow): Promise<readonly string[] | null> => {
@@ -36,7 +40,7 @@ export function createDoctorIssuers(deps: { readonly db: Db; readonly version: s
     })
     return identities
   }
-  return async (methods: readonly ProofMethod[]): Promise<DoctorIssuer[]> => {
+  return async (methods) => {
     const rows = (await allIssuers(deps.db)).filter(({ kind, isEnabled }) => kind === 'acme' && isEnabled)
     for (const id of kept.keys()) if (!rows.some((row) => row.id === id)) kept.delete(id)
     return Promise.all(
@@ -53,18 +57,13 @@ export function createDoctorIssuers(deps: { readonly db: Db; readonly version: s
 
 /** `meta.caaIdentities` of the directory (RFC 8555 section 9.7.6); null when it says none or nothing. */
 async function readIdentities(row: IssuerRow, version: string): Promise<readonly string[] | null> {
-  if (row.directoryUrl === null) return null
-  const transport = createAcmeTransport({ trustRootPem: row.trustRootPem, version, timeoutMs: TIMEOUT_MS })
+  const { directoryUrl, trustRootPem } = row
+  if (directoryUrl === null) return null
   try {
-    const { data } = await transport.request(row.directoryUrl, 'get')
-    const found = (data as { meta?: { caaIdentities?: unknown } } | null)?.meta?.caaIdentities
-    if (!Array.isArray(found)) return null
-    const texts = found.filter((item): item is string => typeof item === 'string' && item.length <= MAX_LENGTH)
-    return texts.length === 0 ? null : texts.slice(0, MAX_IDENTITIES)
+    const { caaIdentities } = await readDirectoryMeta({ directoryUrl, trustRootPem, version, timeoutMs: TIMEOUT_MS })
+    return caaIdentities.length === 0 ? null : caaIdentities
   } catch (error) {
     if (!(error instanceof IssuerProblem)) throw error
     return null
-  } finally {
-    transport.close()
   }
 }

@@ -161,12 +161,19 @@ describe('whereabouts', () => {
     ],
   ])('%s', async (_, arrange, expected) => {
     arrange()
-    expect(await rig.doctor.whereabouts('w.test', rig.sites.own)).toBe(expected)
+    expect(await rig.doctor.whereabouts({ name: 'w.test', siteId: rig.sites.own })).toBe(expected)
   })
 
   test('of a wildcard is that of a name below it', async () => {
     rig.dns.set('A', 'nameplate-check.w.test', ['127.0.0.1'])
-    expect(await rig.doctor.whereabouts('*.w.test', rig.sites.own)).toBe('here')
+    expect(await rig.doctor.whereabouts({ name: '*.w.test', siteId: rig.sites.own })).toBe('here')
+  })
+
+  test('of a hostname, and of one that is gone', async () => {
+    const { id } = await rig.add('w.byid.test')
+    rig.dns.set('A', 'w.byid.test', ['127.0.0.1'])
+    expect(await rig.doctor.whereabouts({ hostnameId: id })).toBe('here')
+    expect(await rig.doctor.whereabouts({ hostnameId: rig.sites.own })).toBe('unknown')
   })
 })
 

@@ -56,8 +56,11 @@ export type Doctor = {
   ): Promise<readonly Finding[]>
   /** Before a first order, in at most 10 s; never to veto a renewal. Throws NOT_FOUND for a hostname that is gone. */
   preflight(subject: DoctorSubject, options: PreflightOptions): Promise<Preflight>
-  /** Where a name leads, by the resolvers alone: two lookups, some seconds at most. Never throws for the DNS. */
-  whereabouts(name: string, siteId: string): Promise<Whereabouts>
+  /**
+   * Where a name leads, by the resolvers alone: two lookups, some seconds at most. Never throws for the DNS; of
+   * a hostname that is gone nothing is known.
+   */
+  whereabouts(subject: DoctorSubject): Promise<Whereabouts>
 }
 
 /** Makes the doctor. */
@@ -81,7 +84,7 @@ export function createDoctor(deps: DoctorDeps): Doctor {
     examine: async (subject, issuers) => (await look(subject, { issuers })).findings,
 
     async preflight(subject, options) {
-      const named = 'hostnameId' in subject ? await findHostname(db, subject.hostnameId) : subject
+      const named = await nameOf(db, subject)
       if (named === null) throw notFound('hostname')
       const judgement = await look(named, options)
       return {
@@ -91,9 +94,11 @@ export function createDoctor(deps: DoctorDeps): Doctor {
       }
     },
 
-    async whereabouts(name, siteId) {
-      const host = hostOfName(name)
-      const [, set] = await places(deps, siteId)
+    async whereabouts(subject) {
+      const named = await nameOf(db, subject)
+      if (named === null) return 'unknown'
+      const host = hostOfName(named.name)
+      const [, set] = await places(deps, named.siteId)
       const [right, a, aaaa] = await Promise.all([
         withTarget(dialler, set),
         dialler.lookupA(host),
@@ -106,6 +111,10 @@ export function createDoctor(deps: DoctorDeps): Doctor {
       return isSure && addresses.every((address) => cdnOfAddress(address) === null) ? 'elsewhere' : 'unknown'
     },
   }
+}
+
+async function nameOf(db: Db, subject: DoctorSubject): Promise<{ name: string; siteId: string } | null> {
+  return 'hostnameId' in subject ? findHostname(db, subject.hostnameId) : subject
 }
 
 async function places({ db, publicTargets }: DoctorDeps, siteId: string): Promise<[DoctorTargets, RightPlaces]> {

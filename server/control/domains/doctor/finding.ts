@@ -8,30 +8,34 @@ export const addressMethods: readonly ProofMethod[] = ['http-01', 'tls-alpn-01']
 export const allMethods: readonly ProofMethod[] = [...addressMethods, 'dns-01', 'dns-persist-01']
 
 /** Stable codes; docs/doctor.md explains each. At most one finding of a code is made for a name. */
-export type FindingCode =
-  | 'NAME_NOT_ISSUABLE'
-  | 'NAME_MISSING'
-  | 'ADDRESS_V4'
-  | 'ADDRESS_V6'
-  | 'STRAY_AAAA'
-  | 'CNAME_LOOP'
-  | 'CNAME_TOO_LONG'
-  | 'CNAME_DANGLING'
-  | 'NAME_SERVERS_DISAGREE'
-  | 'NAME_SERVERS_UNREACHABLE'
-  | 'CAA'
-  | 'CAA_FORBIDS'
-  | 'CAA_FORBIDS_SOME'
-  | 'CAA_CRITICAL_UNKNOWN'
-  | 'CAA_UNANSWERED'
-  | 'DNSSEC'
-  | 'DNSSEC_BROKEN'
-  | 'CDN_IN_FRONT'
-  | 'PORT_80'
-  | 'PORT_80_UNREACHABLE'
-  | 'PORT_80_REDIRECTS'
-  | 'PORT_80_OTHER_SERVER'
-  | 'CLOCK_SKEW'
+export const findingCodes = [
+  'NAME_NOT_ISSUABLE',
+  'NAME_MISSING',
+  'ADDRESS_V4',
+  'ADDRESS_V6',
+  'STRAY_AAAA',
+  'CNAME_LOOP',
+  'CNAME_TOO_LONG',
+  'CNAME_DANGLING',
+  'NAME_SERVERS_DISAGREE',
+  'NAME_SERVERS_UNREACHABLE',
+  'CAA',
+  'CAA_FORBIDS',
+  'CAA_FORBIDS_SOME',
+  'CAA_CRITICAL_UNKNOWN',
+  'CAA_UNANSWERED',
+  'DNSSEC',
+  'DNSSEC_BROKEN',
+  'CDN_IN_FRONT',
+  'PORT_80',
+  'PORT_80_UNREACHABLE',
+  'PORT_80_REDIRECTS',
+  'PORT_80_OTHER_SERVER',
+  'CLOCK_SKEW',
+] as const
+
+/** One of `findingCodes`. */
+export type FindingCode = (typeof findingCodes)[number]
 
 /**
  * ok: looked at, in order; problem: to be changed; warning: works or may work, but should be known;

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { CaaRecord } from './caa.ts'
+import { findingCodes } from './finding.ts'
 import { blockingFinding, judge } from './findings.ts'
 import type { AddressLookup, DoctorIssuer, Observation, PortProbe, Route } from './observation.ts'
 
@@ -64,6 +66,12 @@ function summary(observation: Observation, issuers = [issuer]): string[] {
 }
 const only = (observation: Observation, code: string, issuers = [issuer]) =>
   judge(observation, issuers).findings.find((finding) => finding.code === code)
+
+test.each(findingCodes)('%s is explained in docs/doctor.md, and has a title in the panel', (code) => {
+  const read = (path: string) => readFileSync(new URL(`../../../../${path}`, import.meta.url), 'utf8')
+  expect(read('docs/doctor.md')).toContain(`\n| \`${code}\` | `)
+  expect(read('web/src/lib/hostnames/DiagnosisCard.svelte')).toContain(`\n  ${code}: '`)
+})
 
 test('all is well', () => {
   expect(summary(good)).toEqual(['DNSSEC ok', 'CAA ok', 'ADDRESS_V4 ok', 'ADDRESS_V6 ok', 'PORT_80 unknown'])
