@@ -1,6 +1,6 @@
 import type { DnsReply } from '../../outbound/dns-query.ts'
 import type { Asker } from './asker.ts'
-import type { CaaLookup, CaaRecord } from './caa.ts'
+import type { CaaLookup, CaaRecord } from './observation.ts'
 import { parentOf } from './zone.ts'
 
 /**

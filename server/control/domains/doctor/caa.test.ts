@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type CaaLookup, type CaaRecord, caaRemedy, caaText, judgeCaa, relevantSet } from './caa.ts'
-import type { DoctorIssuer } from './observation.ts'
+import { caaRemedy, caaText, judgeCaa, relevantSet } from './caa.ts'
+import type { CaaLookup, CaaRecord, DoctorIssuer } from './observation.ts'
 
 const account = 'https://ca.example/acme/acct/7'
 const issuer: DoctorIssuer = {

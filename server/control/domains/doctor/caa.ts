@@ -1,4 +1,4 @@
-import type { DoctorIssuer } from './observation.ts'
+import type { CaaLookup, CaaRecord, DoctorIssuer } from './observation.ts'
 
 /** Flag bit of a property that a CA must understand (RFC 8659 section 4.1). */
 const CRITICAL = 0x80
@@ -7,23 +7,6 @@ const knownTags = ['issue', 'issuewild', 'iodef', 'issuemail']
 const TAG = /^[a-z0-9]+(?:-+[a-z0-9]+)*$/i
 const DOMAIN = /^[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*$/i
 const VALUE = /^[\x21-\x3a\x3c-\x7e]*$/
-
-/** One CAA record; `owner` is where it stands, which an alias makes another name than the one asked for. */
-export type CaaRecord = {
-  readonly owner: string
-  readonly flags: number
-  readonly tag: string
-  readonly value: string
-}
-
-/** What was found at one name of the tree. */
-export type CaaLookup = {
-  readonly name: string
-  readonly result:
-    | { readonly kind: 'found'; readonly records: readonly CaaRecord[] }
-    | { readonly kind: 'absent' }
-    | { readonly kind: 'unanswered'; readonly reason: string }
-}
 
 /** The records that count for a name. */
 export type CaaSet =

@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { CaaRecord } from './caa.ts'
 import { findingCodes } from './finding.ts'
 import { blockingFinding, judge } from './findings.ts'
-import type { AddressLookup, DoctorIssuer, Observation, PortProbe, Route } from './observation.ts'
+import type { AddressLookup, CaaRecord, DoctorIssuer, Observation, PortProbe, Route } from './observation.ts'
 
 const found = (...addresses: string[]): AddressLookup => ({ kind: 'found', addresses })
 const absent: AddressLookup = { kind: 'absent' }

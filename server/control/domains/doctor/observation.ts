@@ -1,4 +1,3 @@
-import type { CaaLookup } from './caa.ts'
 import type { ProofMethod } from './finding.ts'
 
 /** A CA that may be asked for the certificate. */
@@ -11,6 +10,23 @@ export type DoctorIssuer = {
   readonly accountUrl: string | null
   /** Ways by which this installation can prove this very name to it. */
   readonly methods: readonly ProofMethod[]
+}
+
+/** One CAA record; `owner` is where it stands, which an alias makes another name than the one asked for. */
+export type CaaRecord = {
+  readonly owner: string
+  readonly flags: number
+  readonly tag: string
+  readonly value: string
+}
+
+/** What was found at one name of the tree. */
+export type CaaLookup = {
+  readonly name: string
+  readonly result:
+    | { readonly kind: 'found'; readonly records: readonly CaaRecord[] }
+    | { readonly kind: 'absent' }
+    | { readonly kind: 'unanswered'; readonly reason: string }
 }
 
 /** What the DNS says of one family of addresses. */
