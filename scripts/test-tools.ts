@@ -16,9 +16,10 @@ const tools = [
   { binary: 'go', package: 'golang-go', why: 'a real TLS client' },
   { binary: 'firefox-esr', package: 'firefox-esr', why: 'a real browser' },
   { binary: 'named', package: 'bind9', why: 'a real name server and resolver' },
-  { binary: 'knotd', package: 'knot', why: 'a real name server' },
   { binary: 'pdns_server', package: 'pdns-server', why: 'a real name server with an API' },
   { binary: 'pdnsutil', package: 'pdns-backend-sqlite3', why: 'what it keeps its zones in' },
+  { binary: 'knotd', package: 'knot', why: 'a real name server that signs' },
+  { binary: 'unbound', package: 'unbound', why: 'a real resolver that checks signatures' },
   { binary: 'docker-compose', package: 'docker-compose', why: 'reads docker-compose.yml' },
 ] as const
 

@@ -22,6 +22,7 @@ import { forgetSessions } from './control/auth/store.ts'
 import { tokenRoutes } from './control/auth/tokens/routes.ts'
 import { createTokenService } from './control/auth/tokens/service.ts'
 import { type CaObserver, createCaObserver } from './control/certificates/ca-observer.ts'
+import { createDoctorIssuers } from './control/certificates/doctor-issuers.ts'
 import { issuerRoutes } from './control/certificates/issuer-routes.ts'
 import { createIssuerService } from './control/certificates/issuer-service.ts'
 import { forgetBuckets } from './control/certificates/ledger-store.ts'
@@ -54,6 +55,7 @@ import { createDnsRecords } from './control/dns/records.ts'
 import { dnsProviderRoutes } from './control/dns/routes.ts'
 import { createDnsProviderService } from './control/dns/service.ts'
 import { createChecker } from './control/domains/check.ts'
+import { createDoctor } from './control/domains/doctor/doctor.ts'
 import { domainRoutes } from './control/domains/domain-routes.ts'
 import { createDomainService } from './control/domains/domain-service.ts'
 import { startRecheckLoop } from './control/domains/recheck.ts'
@@ -78,6 +80,7 @@ import { migrate } from './control/migrate.ts'
 import { forgetNotices } from './control/notices/store.ts'
 import { createDialler } from './control/outbound/dialler.ts'
 import { createHttpCaller } from './control/outbound/http-call.ts'
+import { createDnsClient } from './control/outbound/dns-client.ts'
 import { planRoutes } from './control/plans/routes.ts'
 import { createPlanService } from './control/plans/service.ts'
 import { startLinkServer } from './control/publish/link-server.ts'
@@ -273,12 +276,14 @@ function makeShared({ settings, log, db, vault, hints }: Base) {
   const reach = createReach(settings.outboundAllow)
   const dialler = createDialler({ reach, dnsServers })
   const call = createHttpCaller({ lookups: dialler, reach })
+  const dns = createDnsClient({ reach, dnsServers })
   const openProvider = createOpenProvider(vault, { lookups: dialler, reach, call })
   return {
     reach,
     dialler,
     ask: createAsk({ lookups: dialler, reach, dnsServers }),
     dnsRecords: createDnsRecords({ db, open: openProvider }),
+    doctor: createDoctor({ db, dialler, dns, publicTargets: () => readPlatformSettings(db) }),
     checker: createChecker({ db, dialler, hooks }),
     blobs: createBlobStore(join(settings.dataDir, 'blobs')),
     liveness: createLiveness(db),
@@ -317,7 +322,8 @@ function startLoops(base: Base, shared: Shared): Pick<Loop, 'stop'>[] {
 }
 
 function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): FastifyPluginAsyncTypebox[] {
-  const { reach, dialler, ask, dnsRecords: records, checker, blobs, liveness, streams, tails } = shared
+  const { reach, dialler, doctor, ask, dnsRecords: records, checker, blobs, liveness, streams, tails } = shared
+  const doctorIssuers = createDoctorIssuers({ db, version })
   const sessions = createSessionService(db, vault.derive('refresh'))
   const hostnameDeps = {
     db,
@@ -326,7 +332,8 @@ function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): 
     dialler,
     liveHostnames: liveness.liveHostnames,
     reservedNames: panelHostname === null ? [] : [panelHostname],
-    publicTargets: () => readPlatformSettings(db),
+    doctor,
+    issuersForDiagnosis: () => doctorIssuers(['http-01', 'tls-alpn-01']),
   }
   return [
     setupRoutes(createSetupService(db, sessions)),

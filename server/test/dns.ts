@@ -2,10 +2,16 @@ import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer, isIPv4, type Server } from 'node:net'
 
-const types = { A: 1, CNAME: 5, TXT: 16, AAAA: 28 } as const
+const types = { A: 1, NS: 2, CNAME: 5, SOA: 6, TXT: 16, AAAA: 28, DS: 43, CAA: 257 } as const
 const NOERROR = 0
 const SERVFAIL = 2
 const NXDOMAIN = 3
+const REFUSED = 5
+/** Bits of a head: what the server answers, and what the question may ask for. */
+const RECURSIVE = 0x8180
+const AUTHORITATIVE = 0x8400
+const TRUNCATED = 0x0200
+const CHECKING_DISABLED = 0x10
 /** Answers above this go over TCP (the EDNS size that resolvers announce since 2020). */
 const UDP_LIMIT_BYTES = 1_232
 
@@ -22,35 +28,46 @@ export type TestDns = AsyncDisposable & {
   set(type: DnsType, name: string, values: readonly string[]): void
   /** The records of a name and type. */
   get(type: DnsType, name: string): readonly string[]
-  /** From now on the name is answered with SERVFAIL, never answered, or normally again. */
-  fail(name: string, how: 'servfail' | 'silence' | 'normal'): void
+  /**
+   * From now on the name, or one type of it, is answered in this way. bogus: SERVFAIL unless the question
+   * disables checking, as a validating resolver does; garbage: bytes that are no answer, then nothing.
+   */
+  fail(name: string, how: Failure | 'normal', type?: DnsType): void
   /** Forgets all records, failures and questions. */
   clear(): void
 }
 
-type Question = { id: number; name: string; type: number; bytes: Buffer }
+type Failure = 'servfail' | 'refused' | 'bogus' | 'silence' | 'garbage'
+type Question = { id: number; name: string; type: number; isUnchecked: boolean; bytes: Buffer }
 type Answer = { name: string; type: number; value: string }
 
-/** Starts the server. Names are compared without case; CNAMEs are followed within its own records. */
-export async function startTestDns(): Promise<TestDns> {
+/** Where a server listens, and whether it answers for zones of its own (it needs their SOA) or as a resolver. */
+export type TestDnsOptions = { readonly host?: string; readonly port?: number; readonly isAuthoritative?: boolean }
+
+/**
+ * Starts the server. Names are compared without case; CNAMEs are followed within its own records. Values: of
+ * CAA `flags tag value`, of SOA the primary server; an absence carries the SOA at or above the name.
+ */
+export async function startTestDns(options: TestDnsOptions = {}): Promise<TestDns> {
   const records = new Map<string, readonly string[]>()
-  const failures = new Map<string, 'servfail' | 'silence'>()
+  const failures = new Map<string, Failure>()
+  const flags = options.isAuthoritative === true ? AUTHORITATIVE : RECURSIVE
   const questions: string[] = []
   const answer = (message: Buffer, limitBytes: number): Buffer | null => {
     const question = readQuestion(message)
     if (question === null) return null
     questions.push(`${typeName(question.type)} ${question.name}`)
-    const failure = failures.get(question.name)
-    if (failure === 'silence') return null
-    if (failure === 'servfail') return reply(question, SERVFAIL, [], false)
+    const failure = failures.get(`${typeName(question.type)} ${question.name}`) ?? failures.get(question.name)
+    if (failure !== undefined && (failure !== 'bogus' || !question.isUnchecked)) return failed(failure, question, flags)
     const answers = resolve(records, question)
     const isKnown = answers.length > 0 || [...records.keys()].some((key) => key.endsWith(` ${question.name}`))
-    const whole = reply(question, isKnown ? NOERROR : NXDOMAIN, answers, false)
-    return whole.length <= limitBytes ? whole : reply(question, NOERROR, [], true)
+    const authorities = answers.length > 0 ? [] : soaAbove(records, question.name)
+    const whole = reply(question, flags, isKnown ? NOERROR : NXDOMAIN, answers, authorities)
+    return whole.length <= limitBytes ? whole : reply(question, flags | TRUNCATED, NOERROR, [], [])
   }
-  const { udp, tcp, port } = await bindBoth(answer)
+  const { udp, tcp, port } = await bindBoth(answer, options)
   return {
-    address: `127.0.0.1:${port}`,
+    address: `${options.host ?? '127.0.0.1'}:${port}`,
     questions,
     set(type, name, values) {
       const key = `${type} ${name.toLowerCase()}`
@@ -58,9 +75,10 @@ export async function startTestDns(): Promise<TestDns> {
       else records.set(key, values)
     },
     get: (type, name) => records.get(`${type} ${name.toLowerCase()}`) ?? [],
-    fail(name, how) {
-      if (how === 'normal') failures.delete(name.toLowerCase())
-      else failures.set(name.toLowerCase(), how)
+    fail(name, how, type) {
+      const key = type === undefined ? name.toLowerCase() : `${type} ${name.toLowerCase()}`
+      if (how === 'normal') failures.delete(key)
+      else failures.set(key, how)
     },
     clear() {
       records.clear()
@@ -89,12 +107,29 @@ function resolve(records: ReadonlyMap<string, readonly string[]>, question: Ques
   return answers
 }
 
+function failed(failure: Failure, question: Question, flags: number): Buffer | null {
+  if (failure === 'silence') return null
+  // The id of the question, then a response with counts and pointers that lead nowhere.
+  if (failure === 'garbage') return Buffer.concat([uint16(question.id), Buffer.alloc(600, 0xc0)])
+  return reply(question, flags, failure === 'refused' ? REFUSED : SERVFAIL, [], [])
+}
+
+/** The SOA of the closest zone at or above the name, where the server has one. */
+function soaAbove(records: ReadonlyMap<string, readonly string[]>, name: string): Answer[] {
+  for (let zone = name; zone !== ''; zone = zone.includes('.') ? zone.slice(zone.indexOf('.') + 1) : '') {
+    const [value] = records.get(`SOA ${zone}`) ?? []
+    if (value !== undefined) return [{ name: zone, type: types.SOA, value }]
+  }
+  return []
+}
+
 async function bindBoth(
   answer: (message: Buffer, limitBytes: number) => Buffer | null,
+  { host = '127.0.0.1', port: wanted = 0 }: TestDnsOptions,
 ): Promise<{ udp: Socket; tcp: Server; port: number }> {
   for (let attempt = 0; ; attempt++) {
     const udp = createSocket('udp4')
-    udp.bind(0, '127.0.0.1')
+    udp.bind(wanted, host)
     await once(udp, 'listening')
     const { port } = udp.address()
     const tcp = createServer((socket) => {
@@ -108,7 +143,7 @@ async function bindBoth(
       })
     })
     try {
-      tcp.listen(port, '127.0.0.1')
+      tcp.listen(port, host)
       await once(tcp, 'listening')
     } catch (error) {
       udp.close()
@@ -138,17 +173,25 @@ function readQuestion(message: Buffer): Question | null {
     id: message.readUInt16BE(0),
     name: labels.join('.').toLowerCase(),
     type,
+    isUnchecked: (message.readUInt16BE(2) & CHECKING_DISABLED) !== 0,
     bytes: message.subarray(12, at + 5),
   }
 }
 
-function reply(question: Question, code: number, answers: readonly Answer[], isTruncated: boolean): Buffer {
+function reply(
+  question: Question,
+  flags: number,
+  code: number,
+  answers: readonly Answer[],
+  authorities: readonly Answer[],
+): Buffer {
   const header = Buffer.alloc(12)
   header.writeUInt16BE(question.id, 0)
-  header.writeUInt16BE(0x8180 | (isTruncated ? 0x0200 : 0) | code, 2)
+  header.writeUInt16BE(flags | code, 2)
   header.writeUInt16BE(1, 4)
   header.writeUInt16BE(answers.length, 6)
-  return Buffer.concat([header, question.bytes, ...answers.map(record)])
+  header.writeUInt16BE(authorities.length, 8)
+  return Buffer.concat([header, question.bytes, ...answers.map(record), ...authorities.map(record)])
 }
 
 /** TTL 0: a test that changes a record means it. */
@@ -158,7 +201,13 @@ function record({ name, type, value }: Answer): Buffer {
 }
 
 function recordContent(type: number, value: string): Buffer {
-  if (type === types.CNAME) return encodeName(value)
+  if (type === types.CNAME || type === types.NS) return encodeName(value)
+  if (type === types.SOA) return Buffer.concat([encodeName(value), encodeName(value), Buffer.alloc(20)])
+  if (type === types.DS) return Buffer.from(value, 'hex')
+  if (type === types.CAA) {
+    const [flags = '0', tag = '', ...rest] = value.split(' ')
+    return Buffer.concat([Buffer.from([Number(flags), tag.length]), Buffer.from(tag), Buffer.from(rest.join(' '))])
+  }
   if (type === types.TXT) {
     const bytes = Buffer.from(value)
     const parts: Buffer[] = []

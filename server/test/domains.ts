@@ -5,7 +5,8 @@ import { createReach } from '../contract/reach.ts'
 import { system } from '../control/auth/access.ts'
 import type { Tx } from '../control/db.ts'
 import { type Checker, createChecker } from '../control/domains/check.ts'
-import type { PublicTargets } from '../control/domains/diagnosis.ts'
+import { createDoctor, type Doctor, type DoctorTargets } from '../control/domains/doctor/doctor.ts'
+import type { DoctorIssuer } from '../control/domains/doctor/observation.ts'
 import { domainRoutes } from '../control/domains/domain-routes.ts'
 import { createDomainService, type DomainService } from '../control/domains/domain-service.ts'
 import { hostnameRoutes } from '../control/domains/routes.ts'
@@ -13,6 +14,7 @@ import type { HostnameView } from '../control/domains/schema.ts'
 import { createHostnameService, type HostnameService } from '../control/domains/service.ts'
 import type { CertificateHooks } from '../control/domains/settle.ts'
 import { createDialler } from '../control/outbound/dialler.ts'
+import { createDnsClient } from '../control/outbound/dns-client.ts'
 import { type ApiRig, createApiRig } from './api.ts'
 import { startTestDns, type TestDns } from './dns.ts'
 
@@ -27,7 +29,10 @@ export type DomainRig = AsyncDisposable & {
   readonly sites: Readonly<Record<'own' | 'second' | 'other', string>>
   /** Certificates that were retired or tried again, in order. */
   readonly hookCalls: string[]
-  readonly targets: PublicTargets & { publicAddresses: string[] }
+  readonly doctor: Doctor
+  readonly targets: DoctorTargets & { publicAddresses: string[]; doctor: { httpProbe: boolean } }
+  /** The CAs that a diagnosis asks about. */
+  readonly issuers: DoctorIssuer[]
   /** Bodies by URL, `http://host/path`; names lead here once the DNS says 127.0.0.1. */
   readonly pages: Map<string, string>
   /** Ids of hostnames that count as live. */
@@ -49,7 +54,9 @@ export async function createDomainRig(): Promise<DomainRig> {
   web.listen(0, '127.0.0.1')
   await once(web, 'listening')
   const httpPort = (web.address() as AddressInfo).port
-  const dialler = createDialler({ reach: createReach(['127.0.0.1/32']), dnsServers: [dns.address], httpPort })
+  const reach = createReach(['127.0.0.1/32'])
+  const dialler = createDialler({ reach, dnsServers: [dns.address], httpPort })
+  const dnsClient = createDnsClient({ reach, dnsServers: [dns.address] })
   const hookCalls: string[] = []
   const hooks: CertificateHooks = {
     retireCertificate: async (tx: Tx, id) => {
@@ -61,9 +68,10 @@ export async function createDomainRig(): Promise<DomainRig> {
       await tx.certificate.update({ where: { id }, data: { dueAt: new Date() } })
     },
   }
-  const targets = { publicAddresses: [] as string[], cnameTarget: null }
+  const targets = { publicAddresses: [] as string[], cnameTarget: null, doctor: { httpProbe: true } }
+  const issuers: DoctorIssuer[] = []
   const live = new Set<string>()
-  const made: { checker: Checker; hostnames: HostnameService; domains: DomainService }[] = []
+  const made: { checker: Checker; doctor: Doctor; hostnames: HostnameService; domains: DomainService }[] = []
   const api = await createApiRig({
     routes: ({ db }) => {
       const checker = createChecker({ db, dialler, hooks })
@@ -73,15 +81,17 @@ export async function createDomainRig(): Promise<DomainRig> {
         await db.$queryRaw`select 1`
         return new Set(rows.map(({ id }) => id).filter((id) => live.has(id)))
       }
-      const deps = { db, checker, hooks, dialler, reservedNames, liveHostnames, publicTargets: async () => targets }
+      const doctor = createDoctor({ db, dialler, dns: dnsClient, publicTargets: async () => targets })
+      const issuersForDiagnosis = async () => issuers
+      const deps = { db, checker, hooks, dialler, doctor, issuersForDiagnosis, reservedNames, liveHostnames }
       const [hostnames, domains] = [createHostnameService(deps), createDomainService(deps)]
-      made.push({ checker, hostnames, domains })
+      made.push({ checker, doctor, hostnames, domains })
       return [hostnameRoutes(hostnames), domainRoutes(domains)]
     },
   })
   const [services] = made
   if (services === undefined) throw new Error('the API did not ask for its routes')
-  const { checker, hostnames, domains } = services
+  const { checker, doctor, hostnames, domains } = services
   const site = async (tenantId: string, name: string): Promise<string> =>
     (await api.db.site.create({ data: { tenantId, name, kind: 'static' } })).id
   const sites = {
@@ -93,6 +103,8 @@ export async function createDomainRig(): Promise<DomainRig> {
     api,
     dns,
     checker,
+    doctor,
+    issuers,
     hostnames,
     domains,
     hooks,

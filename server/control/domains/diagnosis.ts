@@ -1,47 +1,40 @@
-import { isIP, SocketAddress } from 'node:net'
 import type { Db } from '../db.ts'
 import type { Dialler } from '../outbound/dialler.ts'
 import type { LookupResult } from '../outbound/resolver.ts'
-import { dedicatedAddresses, type EdgeStanding, edgeStanding } from './diagnosis-store.ts'
+import { type EdgeStanding, edgeStanding } from './diagnosis-store.ts'
+import type { Doctor } from './doctor/doctor.ts'
+import type { Finding } from './doctor/finding.ts'
+import type { DoctorIssuer } from './doctor/observation.ts'
 import type { HostnameRow } from './hostname-store.ts'
 import { probeCheck } from './probe-view.ts'
 import { challengeName, claimOf, proofValue } from './proof.ts'
 import type { Diagnosis, DiagnosisCheck, HostnameView } from './schema.ts'
 import { wanted } from './view.ts'
 
-/** Where tenants are told to point their names. */
-export type PublicTargets = { readonly publicAddresses: readonly string[]; readonly cnameTarget: string | null }
-
 /** What a diagnosis needs. */
-export type DiagnosisDeps = { readonly dialler: Dialler; readonly publicTargets: () => Promise<PublicTargets> }
-
-/** Stands for any label where a wildcard is looked up. */
-const PROBE_LABEL = 'nameplate-check'
+export type DiagnosisDeps = {
+  readonly dialler: Dialler
+  readonly doctor: Doctor
+  /** The CAs that a tenant's certificates may come from. */
+  readonly issuersForDiagnosis: (tenantId: string) => Promise<readonly DoctorIssuer[]>
+}
 
 /**
- * What stands between a hostname and its visitors, looked at now: ownership, where the name leads,
- * certificate, edges. Takes as long as the DNS takes, some seconds at most. Never throws for what it finds.
+ * What stands between a hostname and its visitors, looked at now: ownership, all that the doctor finds,
+ * certificate, edges. Takes as long as the DNS takes, 15 s at most. Never throws for what it finds.
  */
 export async function diagnose(deps: DiagnosisDeps, db: Db, row: HostnameRow, shown: HostnameView): Promise<Diagnosis> {
-  const host = row.name.replace(/^\*/, PROBE_LABEL)
-  const [targets, own, standing, ownership, a, aaaa] = await Promise.all([
-    deps.publicTargets(),
-    dedicatedAddresses(db, row.siteId),
+  const [standing, ownership, findings] = await Promise.all([
     edgeStanding(db, wanted(row)),
     ownershipCheck(deps.dialler, row, shown),
-    deps.dialler.lookupA(host),
-    deps.dialler.lookupAaaa(host),
+    deps.issuersForDiagnosis(row.tenantId).then((issuers) => deps.doctor.examine(row, issuers)),
   ])
-  const right = [...targets.publicAddresses, ...own]
-  const checks = [
-    ownership,
-    addressCheck(4, host, a, right, targets.cnameTarget),
-    addressCheck(6, host, aaaa, right, targets.cnameTarget),
-    certificateCheck(shown),
-    liveCheck(shown, standing),
-    probeCheck(shown),
-  ]
-  return { ok: checks.every(({ status }) => status === 'ok' || status === 'unknown'), checks }
+  const checks = [ownership, ...findings.map(checkOf), certificateCheck(shown), liveCheck(shown, standing), probeCheck(shown)]
+  return { ok: checks.every(({ status }) => status !== 'problem' && status !== 'waiting'), checks }
+}
+
+function checkOf({ code, status, detail, fix }: Finding): DiagnosisCheck {
+  return { code, status, detail, ...(fix === undefined ? {} : { fix }) }
 }
 
 async function ownershipCheck(dialler: Dialler, row: HostnameRow, shown: HostnameView): Promise<DiagnosisCheck> {
@@ -75,59 +68,6 @@ async function misplacedRecord(dialler: Dialler, row: HostnameRow): Promise<stri
 
 function holds(result: LookupResult | null | undefined, value: string): boolean {
   return result?.kind === 'found' && result.values.some((text) => text.trim() === value)
-}
-
-function addressCheck(
-  family: 4 | 6,
-  host: string,
-  result: LookupResult,
-  right: readonly string[],
-  cnameTarget: string | null,
-): DiagnosisCheck {
-  const code = `ADDRESS_V${family}`
-  const type = family === 4 ? 'A' : 'AAAA'
-  const expected = right.filter((address) => isIP(address) === family)
-  if (result.kind === 'unanswered') return { code, status: 'unknown', detail: `${type} of ${host}: ${result.reason}.` }
-  const found = result.kind === 'found' ? result.values : []
-  if (right.length === 0)
-    return {
-      code,
-      status: 'unknown',
-      detail: `${leads(host, type, found)} Which addresses are right is not set up here.`,
-    }
-  if (found.length === 0 && (family === 6 || expected.length === 0))
-    return { code, status: 'ok', detail: leads(host, type, found) }
-  const strange = found.filter((address) => !expected.some((one) => canonical(one) === canonical(address)))
-  if (found.length > 0 && strange.length === 0) return { code, status: 'ok', detail: leads(host, type, found) }
-  return {
-    code,
-    status: 'problem',
-    detail: leads(host, type, found),
-    fix: addressFix(type, strange, expected, cnameTarget),
-  }
-}
-
-function addressFix(
-  type: string,
-  strange: readonly string[],
-  expected: readonly string[],
-  cnameTarget: string | null,
-): string {
-  const remove =
-    strange.length === 0
-      ? ''
-      : `Remove the ${type} record ${strange.join(', ')}: visitors and the CA go there instead. `
-  const cname = cnameTarget === null ? '' : `, or a CNAME to ${cnameTarget}`
-  const add = expected.length === 0 ? '' : `Create the ${type} record ${expected.join(' or ')}${cname}.`
-  return `${remove}${add}`.trim()
-}
-
-function leads(host: string, type: string, found: readonly string[]): string {
-  return found.length === 0 ? `${host} has no ${type} record.` : `${host} leads to ${found.join(', ')}.`
-}
-
-function canonical(address: string): string {
-  return new SocketAddress({ address, family: isIP(address) === 6 ? 'ipv6' : 'ipv4' }).address
 }
 
 function certificateCheck({ certificate }: HostnameView): DiagnosisCheck {

@@ -109,9 +109,12 @@ async function fetchProof(dialler: Dialler, url: string, value: string) {
     return { reason, isSlow: false }
   } catch (error) {
     if (!(error instanceof DialError)) throw error
-    return { reason: error.message, isSlow: error.code === 'timeout' || error.code === 'connect' }
+    return { reason: error.message, isSlow: slowCodes.includes(error.code) }
   }
 }
+
+/** What another time may be otherwise. */
+const slowCodes: readonly string[] = ['timeout', 'connect', 'no-route']
 
 function shown(value: string): string {
   const plain = value.replace(/[^\x20-\x7e]/g, '?')

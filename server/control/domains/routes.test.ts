@@ -235,7 +235,10 @@ describe('diagnosis', () => {
         detail: expect.stringContaining('198.51.100.1'),
         fix: expect.stringContaining('192.0.2.10'),
       },
-      ADDRESS_V6: { status: 'problem', fix: expect.stringMatching(/Remove the AAAA record/) },
+      STRAY_AAAA: {
+        status: 'problem',
+        fix: expect.stringContaining('Remove the record "doctor.test. AAAA 2001:db8::99".'),
+      },
       CERTIFICATE: { status: 'waiting' },
       LIVE: { status: 'problem', detail: expect.stringContaining('No edge') },
     })

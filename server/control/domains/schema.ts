@@ -137,11 +137,12 @@ export type HostnameQuery = Static<typeof HostnameQuery>
 export const HostnameList = ListOf(HostnameView)
 
 const DiagnosisCheck = Type.Object({
-  code: Type.String({ description: 'OWNERSHIP, ADDRESS_V4, ADDRESS_V6, CERTIFICATE, LIVE or PROBE.' }),
+  code: Type.String({ description: 'OWNERSHIP, CERTIFICATE, LIVE, PROBE, or a code of docs/doctor.md. New codes may come.' }),
   status: Type.Union([
     Type.Literal('ok'),
     Type.Literal('waiting'),
     Type.Literal('problem'),
+    Type.Literal('warning', { description: 'Works, or may work, but should be known.' }),
     Type.Literal('unknown', { description: 'Could not be looked at.' }),
   ]),
   detail: Type.String(),
@@ -153,7 +154,7 @@ export type DiagnosisCheck = Static<typeof DiagnosisCheck>
 
 /** Answer of `GET /hostnames/{id}/diagnosis`. */
 export const Diagnosis = Type.Object({
-  ok: Type.Boolean({ description: 'Every check is ok, or could not be looked at.' }),
+  ok: Type.Boolean({ description: 'Nothing is a problem and nothing is waited for.' }),
   checks: Type.Array(DiagnosisCheck),
 })
 

@@ -8,6 +8,7 @@ import { planLimits } from '../tenants/limits.ts'
 import { mayChange } from './access.ts'
 import type { Checker } from './check.ts'
 import { type DiagnosisDeps, diagnose } from './diagnosis.ts'
+import { createTurns } from './doctor/turns.ts'
 import { ensureDomain, findDomain, forgetProofs, lockRegistrable } from './domain-store.ts'
 import {
   countHostnames,
@@ -33,6 +34,10 @@ import { hostnameViews, type LiveHostnames } from './view.ts'
  */
 const nobodyYet: LiveHostnames = async () => new Set()
 
+/** Diagnoses that run at the same time; each takes seconds and many lookups. */
+const MAX_DIAGNOSES = 24
+const MAX_DIAGNOSES_OF_TENANT = 4
+
 /** What the hostnames service needs. */
 export type HostnameServiceDeps = DiagnosisDeps & {
   readonly db: Db
@@ -49,6 +54,7 @@ export type HostnameService = ReturnType<typeof createHostnameService>
 /** Makes the service. */
 export function createHostnameService(deps: HostnameServiceDeps) {
   const { db, hooks } = deps
+  const turns = createTurns(MAX_DIAGNOSES, MAX_DIAGNOSES_OF_TENANT)
   const view = async (on: Db | Tx, id: string, live = deps.liveHostnames): Promise<HostnameView> => {
     const row = await findHostname(on, id)
     const [shown] = row === null ? [] : await hostnameViews(on, live, [row])
@@ -129,12 +135,13 @@ export function createHostnameService(deps: HostnameServiceDeps) {
       return view(db, id)
     },
 
+    /** Throws TOO_MANY_REQUESTS while many are looked at. */
     async diagnosis(actor: Actor, id: string): Promise<Diagnosis> {
       const row = await accessible(db, actor, id, 'viewer')
       const domain = await findDomain(db, row.domainId)
       const [shown] = await hostnameViews(db, deps.liveHostnames, [row])
       if (domain === null || shown === undefined) throw notFound('hostname')
-      return diagnose(deps, db, row, shown)
+      return turns(row.tenantId, () => diagnose(deps, db, row, shown))
     },
   }
 }

@@ -1,4 +1,4 @@
-import { type IncomingMessage, request } from 'node:http'
+import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
 import { isIP } from 'node:net'
 import type { Reach } from '../../contract/reach.ts'
 import { createLookups, type Lookups } from './resolver.ts'
@@ -28,6 +28,8 @@ export type DialCode =
   | 'dns'
   | 'forbidden-address'
   | 'connect'
+  /** This machine has no way to such addresses, IPv6 mostly: says nothing about the other side. */
+  | 'no-route'
   | 'timeout'
   | 'too-large'
   | 'redirect'
@@ -39,6 +41,15 @@ export type FetchLimits = { readonly maxBytes: number; readonly timeoutMs: numbe
 /** The answer at the end of the redirects. */
 export type FetchedText = { readonly status: number; readonly text: string; readonly url: string }
 
+/** What one address answered; redirects are not followed. `text` is empty for a redirect. */
+export type FetchedAnswer = {
+  readonly status: number
+  readonly text: string
+  readonly headers: IncomingHttpHeaders
+  /** Where a redirect leads, as it was written. */
+  readonly location: string | null
+}
+
 /** The only way out for connections whose target a tenant chooses. */
 export type Dialler = Lookups & {
   /**
@@ -47,6 +58,11 @@ export type Dialler = Lookups & {
    * each redirect. Throws `DialError`.
    */
   fetchText(url: string, limits: FetchLimits): Promise<FetchedText>
+  /**
+   * The same for one address of the URL's host that the caller has looked up, and without redirects. The
+   * address is judged like any other. Throws `DialError`.
+   */
+  fetchFrom(address: string, url: string, limits: Omit<FetchLimits, 'redirects'>): Promise<FetchedAnswer>
 }
 
 /** `httpPort` stands in for port 80 where a test cannot bind it. */
@@ -72,6 +88,12 @@ export function createDialler(options: DiallerOptions): Dialler {
         if (hop >= limits.redirects) throw new DialError('redirect', 'it redirects too many times')
         url = readRedirect(answer.location, url)
       }
+    },
+    async fetchFrom(address, text, limits) {
+      const url = readUrl(text)
+      if (!options.reach(address))
+        throw new DialError('forbidden-address', `${url.hostname} leads to an address that is not public (${address})`)
+      return dial(address, url, port, limits.maxBytes, AbortSignal.timeout(limits.timeoutMs))
     },
   }
 }
@@ -115,8 +137,6 @@ async function addressesOf(lookups: Lookups, host: string): Promise<string[]> {
   throw new DialError('dns', unanswered === undefined ? `${host} has no address` : `${host}: ${unanswered.reason}`)
 }
 
-type Answer = { readonly status: number; readonly text: string; readonly location: string | null }
-
 /** The next address is tried only while no connection was made: an answer is an answer. */
 async function dialAny(
   addresses: string[],
@@ -124,20 +144,26 @@ async function dialAny(
   port: number,
   maxBytes: number,
   deadline: AbortSignal,
-): Promise<Answer> {
+): Promise<FetchedAnswer> {
   let last: unknown = new DialError('connect', 'nothing answers there')
   for (const address of addresses) {
     try {
       return await dial(address, url, port, maxBytes, deadline)
     } catch (error) {
       last = error
-      if (!(error instanceof DialError) || error.code !== 'connect') break
+      if (!(error instanceof DialError) || (error.code !== 'connect' && error.code !== 'no-route')) break
     }
   }
   throw last
 }
 
-function dial(address: string, url: URL, port: number, maxBytes: number, deadline: AbortSignal): Promise<Answer> {
+function dial(
+  address: string,
+  url: URL,
+  port: number,
+  maxBytes: number,
+  deadline: AbortSignal,
+): Promise<FetchedAnswer> {
   return new Promise((resolve, reject) => {
     const outgoing = request({
       host: address,
@@ -169,12 +195,12 @@ function dial(address: string, url: URL, port: number, maxBytes: number, deadlin
   })
 }
 
-async function readAnswer(response: IncomingMessage, maxBytes: number): Promise<Answer> {
+async function readAnswer(response: IncomingMessage, maxBytes: number): Promise<FetchedAnswer> {
   const status = response.statusCode ?? 0
-  const { location } = response.headers
-  if (redirectStatuses.has(status) && location !== undefined) {
+  const { headers } = response
+  if (redirectStatuses.has(status) && headers.location !== undefined) {
     response.destroy()
-    return { status, text: '', location }
+    return { status, headers, text: '', location: headers.location }
   }
   const chunks: Buffer[] = []
   let bytes = 0
@@ -183,7 +209,7 @@ async function readAnswer(response: IncomingMessage, maxBytes: number): Promise<
     if (bytes > maxBytes) throw new DialError('too-large', `the answer is larger than ${maxBytes} bytes`)
     chunks.push(chunk)
   }
-  return { status, text: Buffer.concat(chunks).toString('utf8'), location: null }
+  return { status, headers, text: Buffer.concat(chunks).toString('utf8'), location: null }
 }
 
 function dialError(error: NodeJS.ErrnoException, deadline: AbortSignal): DialError {
@@ -192,6 +218,8 @@ function dialError(error: NodeJS.ErrnoException, deadline: AbortSignal): DialErr
   const code = error.code ?? ''
   if (code.startsWith('HPE_')) return new DialError('protocol', 'what answers there does not speak HTTP')
   if (code === 'ECONNRESET') return new DialError('protocol', 'the connection was closed without an answer')
+  if (code === 'ENETUNREACH' || code === 'EADDRNOTAVAIL')
+    return new DialError('no-route', `it cannot be reached from here (${code})`)
   return new DialError(
     'connect',
     code === 'ECONNREFUSED' ? 'nothing answers on port 80 there' : `it cannot be reached (${code})`,

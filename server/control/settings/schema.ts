@@ -63,6 +63,17 @@ const AccessLog = Type.Object(
   { additionalProperties: false, description: 'How listeners write the access logs of sites.' },
 )
 
+/** How names are looked at before a first order, and on demand. */
+const DoctorSetting = Type.Object(
+  {
+    httpProbe: Type.Boolean({
+      description:
+        'Whether port 80 of a name is asked as a CA would. Switch it off where this machine cannot reach its own public addresses (NAT).',
+    }),
+  },
+  { additionalProperties: false, description: 'How the doctor looks at names.' },
+)
+
 /** All settings that are kept in the database. */
 export const PlatformSettings = Type.Interface([PublicSettings], {
   expiredCertificate: Type.Union([Type.Literal('serve'), Type.Literal('abort')], {
@@ -80,6 +91,7 @@ export const PlatformSettings = Type.Interface([PublicSettings], {
     },
     { additionalProperties: false },
   ),
+  doctor: DoctorSetting,
 })
 
 /** All settings that are kept in the database. */

@@ -43,6 +43,9 @@ describe('settings', () => {
     [{ accessLog: { ...defaultAccessLog, maxBytes: 1 } }],
     [{ accessLog: { format: 'combined' } }],
     [{ 'access-log': defaultAccessLog }],
+    [{ doctor: { httpProbe: 'no' } }],
+    [{ doctor: {} }],
+    [{ doctor: { httpProbe: false, other: 1 } }],
   ])('refuse %j', async (payload) => {
     expect((await change(payload)).json().code).toBe('INVALID_INPUT')
   })

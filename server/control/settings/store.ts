@@ -14,6 +14,7 @@ const defaults: PlatformSettings = {
   accessLog: { ...defaultAccessLog },
   mail: null,
   probe: { isEnabled: true },
+  doctor: { httpProbe: true },
 }
 
 /** All settings; what is not stored, or stored by another version in a way that does not fit, has its default. */

@@ -1,9 +1,9 @@
+import { httpChallengePath as ACME, challengeMark } from '../../contract/challenge-answer.ts'
 import { http01Key } from '../../contract/records.ts'
 import { sendErrorPage } from './error-pages.ts'
 import { type Exchange, send } from './exchange.ts'
 import type { RecordCache } from './record-cache.ts'
 
-const ACME = '/.well-known/acme-challenge/'
 /** The HTTP proof of ownership: what we serve ourselves can prove nothing, so it is never answered. */
 const PROOF = '/.well-known/nameplate-challenge/'
 /** base64url (RFC 8555 section 8.3); the length is ours. */
@@ -28,10 +28,13 @@ export function answerChallenge(exchange: Exchange, records: RecordCache, host: 
   const challenge = TOKEN.test(token) ? records.get('challenge', http01Key(token)) : null
   const isAsked = exchange.method === 'GET' || exchange.method === 'HEAD'
   const isOurs = challenge !== null && 'keyAuthorization' in challenge && challenge.name === host
-  if (!isOurs || !isAsked) sendErrorPage(exchange, 404)
+  if (!isOurs || !isAsked) sendErrorPage(exchange, 404, unknownFields)
   else send(exchange, 200, challengeFields, Buffer.from(challenge.keyAuthorization))
   return true
 }
+
+/** So that it can be told from the 404 of any other server. */
+const unknownFields = [[challengeMark.field, challengeMark.unknownToken]] as const
 
 const challengeFields = [
   ['content-type', 'application/octet-stream'],

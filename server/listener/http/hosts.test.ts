@@ -175,6 +175,12 @@ describe.each(runtimes)('hosts on %s', (runtime) => {
     expect(await on80('a.example.com', `${path}tokenA`)).toMatch(/^HTTP\/1\.1 200 /)
     expect(await on80('b.example.com', `${path}tokenA`)).toMatch(/^HTTP\/1\.1 404 /)
     expect(await on80('a.example.com', `${path}unknown`)).toMatch(/^HTTP\/1\.1 404 /)
+    for (const host of ['a.example.com', 'nobody.example.com', 'b.example.com'])
+      expect(await on80(host, `${path}tokenA${host === 'a.example.com' ? 'x' : ''}`)).toContain(
+        '\r\nacme-challenge: unknown-token\r\n',
+      )
+    expect(await on80('a.example.com', `${path}tokenA`)).not.toContain('acme-challenge:')
+    expect(await on80('a.example.com', '/.well-known/other')).not.toContain('acme-challenge:')
     expect(await on80('a.example.com', `${path}../tokenA`)).toMatch(/^HTTP\/1\.1 404 /)
     expect(await on80('a.example.com', path)).toMatch(/^HTTP\/1\.1 404 /)
     expect(await on80('a.example.com', '/.well-known/nameplate-challenge/x')).toMatch(/^HTTP\/1\.1 404 /)
