@@ -44,11 +44,11 @@ import { createEdgeService } from './control/edges/service.ts'
 import { lastHttpsPort } from './control/edges/store.ts'
 import { AppError } from './control/errors.ts'
 import { forgetEvents } from './control/events/record.ts'
-import { ensureInstallation, hasInstallation } from './control/installation.ts'
 import { type Hints, openHints } from './control/jobs/hints.ts'
 import type { Loop } from './control/jobs/loop.ts'
 import { type Retention, startRetention } from './control/jobs/retention.ts'
 import { migrate } from './control/migrate.ts'
+import { openVault } from './control/open-vault.ts'
 import { createDialler } from './control/outbound/dialler.ts'
 import { planRoutes } from './control/plans/routes.ts'
 import { createPlanService } from './control/plans/service.ts'
@@ -78,7 +78,7 @@ import { createTrafficService } from './control/traffic/service.ts'
 import { forgetReceipts, forgetTraffic } from './control/traffic/store.ts'
 import { userRoutes } from './control/users/routes.ts'
 import { createUserService } from './control/users/service.ts'
-import { createVault, loadMasterKey, type Vault } from './control/vault.ts'
+import type { Vault } from './control/vault.ts'
 import { linkSocketPath } from './process/link-path.ts'
 import { takeLock } from './process/lock.ts'
 import { createLog, type Logger } from './process/log.ts'
@@ -171,8 +171,8 @@ async function openBase(settings: Settings, stops: Step[]): Promise<Base> {
   if (applied.length > 0) log.info({ applied }, 'the database was brought to this version')
   const db = openDatabase(databaseUrl)
   stops.push(() => db.$disconnect())
-  const vault = createVault(loadMasterKey(settings.masterKeyFile, !(await hasInstallation(db))))
-  await ensureInstallation(db, vault)
+  const { vault, close } = await openVault({ databaseUrl, masterKeyFile: settings.masterKeyFile, log })
+  stops.push(close)
   const hints = openHints(databaseUrl, log)
   stops.push(() => hints.close())
   return { settings, log, db, vault, hints, version: ownVersion(), panelHostname }
@@ -268,7 +268,7 @@ function startLoops(base: Base, { blobs, checker, liveness }: Shared): Pick<Loop
 
 function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): FastifyPluginAsyncTypebox[] {
   const { reach, dialler, checker, blobs, liveness, streams, tails } = shared
-  const sessions = createSessionService(db, vault.derive('refresh'))
+  const sessions = createSessionService(db, () => vault.deriveAll('refresh'))
   const hostnameDeps = {
     db,
     checker,
