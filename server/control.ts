@@ -85,6 +85,7 @@ import { createLog, type Logger } from './process/log.ts'
 import { startMetricsServer } from './process/metrics-server.ts'
 import { complaintOf } from './process/operator-error.ts'
 import { replicaId } from './process/replica-id.ts'
+import { refuseHalfRestore } from './process/restore-marker.ts'
 import { readSettings, type Settings, SettingsError } from './process/settings.ts'
 import type { ControlReady } from './process/start.ts'
 import { stopRequest } from './process/stop-request.ts'
@@ -162,6 +163,7 @@ async function main(settings: Settings): Promise<void> {
 async function openBase(settings: Settings, stops: Step[]): Promise<Base> {
   const log = createLog('control', settings.logLevel)
   const panelHostname = readPanelHostname(settings)
+  refuseHalfRestore(settings.dataDir)
   stops.push(takeLock(settings.dataDir, 'control'))
   const { databaseUrl } = settings
   if (databaseUrl === null)
