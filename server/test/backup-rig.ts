@@ -66,7 +66,7 @@ export type EmptyPlace = AsyncDisposable & {
   readonly databaseUrl: string
   readonly masterKeyFile: string
   readonly user: null
-  restore(file: string, masterKeyFile?: string | null): Promise<unknown>
+  restore(file: string, masterKeyFile?: string | null, migrations?: string): Promise<unknown>
 }
 
 /** Makes one. */
@@ -79,8 +79,14 @@ export async function createEmptyPlace(): Promise<EmptyPlace> {
   const place = { dataDir, databaseUrl: url.href, masterKeyFile: join(dataDir, 'master.key'), user: null }
   return {
     ...place,
-    restore: (file, masterKeyFile = null) =>
-      restore(place, { file, masterKeyFile, keepSessions: false, onPart: () => undefined }),
+    restore: (file, masterKeyFile = null, migrations) =>
+      restore(place, {
+        file,
+        masterKeyFile,
+        keepSessions: false,
+        onPart: () => undefined,
+        ...(migrations === undefined ? {} : { migrations }),
+      }),
     async [Symbol.asyncDispose]() {
       await onServer(inject('postgresUrl'), `drop database ${name} with (force)`)
       rmSync(dataDir, { recursive: true, force: true })
@@ -177,7 +183,7 @@ async function populate(db: Db, vault: Vault, folder: string): Promise<void> {
   })
   const detail = { text: AWKWARD.repeat(20) }
   await db.event.createMany({
-    data: Array.from({ length: 12_000 }, () => ({ actor: 'system', action: 'test.event', detail })),
+    data: Array.from({ length: 5_000 }, () => ({ actor: 'system', action: 'test.event', detail })),
   })
 }
 

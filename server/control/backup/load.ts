@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { OperatorError } from '../../process/operator-error.ts'
-import { type Migration, makeSchema, readMigrations } from '../migrate.ts'
+import { type Migration, makeSchema } from '../migrate.ts'
 import { BackupFileError } from './archive-reader.ts'
 import { type Header, type Manifest, sha256Of, type TablePart } from './format.ts'
 import { quoted } from './snapshot.ts'
@@ -14,7 +14,7 @@ export type Loading = {
 }
 
 /** The migrations that a backup was made at. Throws `OperatorError` when this version does not have one of them. */
-export function migrationsOf(header: Header, known = readMigrations()): Migration[] {
+export function migrationsOf(header: Header, known: readonly Migration[]): Migration[] {
   return header.migrations.map(({ name, checksum }) => {
     const migration = known.find((one) => one.name === name)
     if (migration === undefined)
@@ -39,14 +39,18 @@ export async function feedIdOf(client: pg.Client): Promise<string | null | undef
 }
 
 /**
- * Makes the schema of the backup's own version, without foreign keys and with its triggers off: rows come in any
+ * Makes the schema of the backup's own version (`schema`), without foreign keys and with its triggers off: rows come in any
  * order, and nothing is marked for publishing. The caller has made sure that the database is empty.
  */
-export async function beginLoading(client: pg.Client, header: Header, manifest: Manifest): Promise<Loading> {
+export async function beginLoading(
+  client: pg.Client,
+  schema: readonly Migration[],
+  manifest: Manifest,
+): Promise<Loading> {
   await client.query("set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'")
   await client.query('set statement_timeout = 0; set idle_in_transaction_session_timeout = 0')
   await client.query('begin')
-  await makeSchema(client, migrationsOf(header))
+  await makeSchema(client, schema)
   const { rows: keys } = await client.query<{ table: string; name: string; definition: string }>(`
     select conrelid::regclass::text as table, conname as name, pg_get_constraintdef(oid) as definition
       from pg_constraint where contype = 'f' and connamespace = current_schema()::regnamespace`)

@@ -1,12 +1,16 @@
 import {
+  accessSync,
   chmodSync,
+  chownSync,
   closeSync,
+  constants,
   fsyncSync,
   linkSync,
   mkdirSync,
   openSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
@@ -33,9 +37,25 @@ export function replaceMasterKey(file: string, key: Buffer, oldFile: string): vo
   if (!loadMasterKey(file, false).equals(key)) {
     rmSync(oldFile, { force: true })
     linkSync(file, oldFile)
-    renameSync(writeAside(file, key), file)
+    const { uid, gid } = statSync(file)
+    const draft = writeAside(file, key)
+    // Who runs the command may be root: the control plane still has to read it.
+    chownSync(draft, uid, gid)
+    renameSync(draft, file)
   }
   syncFolder(file)
+}
+
+/** Says at once that `replaceMasterKey` will not work. Throws `MasterKeyError`. */
+export function requireWritableFolder(file: string): void {
+  try {
+    accessSync(dirname(file), constants.W_OK)
+  } catch (cause) {
+    throw new MasterKeyError(
+      `NAMEPLATE_MASTER_KEY_FILE: ${dirname(file)} cannot be written to: run the command with the setting at a copy of the key, then put the new key in its place yourself`,
+      { cause },
+    )
+  }
 }
 
 /** Writes a key that is not at its place yet. Only the owner reads it. */

@@ -2,6 +2,7 @@ import { createWriteStream, existsSync, openSync, readdirSync, rmSync } from 'no
 import { open, rename } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Writable } from 'node:stream'
+import { isatty } from 'node:tty'
 import { OperatorError } from '../../process/operator-error.ts'
 
 /** Where a backup goes. It is at its place after `keep` alone. */
@@ -16,9 +17,13 @@ export type Output = {
 /** Opens `-`, the standard output, or a file that is written aside (mode 0600). Throws `OperatorError`. */
 export function openOutput(file: string): Output {
   if (file === '-') {
-    if (process.stdout.isTTY)
-      throw new OperatorError('a backup is no text: send the standard output to a file or program')
-    return { stream: process.stdout, keep: async () => undefined, discard: () => undefined }
+    if (isatty(1)) throw new OperatorError('a backup is no text: send the standard output to a file or program')
+    // Not process.stdout: what that still holds when the process ends would be lost.
+    return {
+      stream: createWriteStream('', { fd: 1, autoClose: false }),
+      keep: async () => undefined,
+      discard: () => undefined,
+    }
   }
   const target = resolve(file)
   removeStale(target)

@@ -200,22 +200,6 @@ test.each(points)('killed at %s: old and new process open everything, and the ne
   const copy = join(rig.folder, 'old-copy.key')
   copyFileSync(rig.masterKeyFile, copy)
   const env = { ...process.env, FAULT_POINT: point }
-  // A batch is full only where there are more rows than one: make it so.
-  if (point === 'rekey.batch') {
-    const owner = await rig.db.certificate.findFirstOrThrow()
-    const made = Array.from({ length: 600 }, () => crypto.randomUUID())
-    const data = made.map((id) => ({
-      id,
-      certificateId: owner.id,
-      issuerId: owner.issuerId ?? '',
-      names: owner.names,
-      state: 'invalid' as const,
-      keySealed: rig.vault.seal('more', `order-key:${id}`),
-    }))
-    await rig.db.order.createMany({ data })
-    before.push(...made.map(() => 'more'))
-    before.sort()
-  }
   const child = spawn(process.execPath, [CHILD, rig.url, rig.masterKeyFile], { env, stdio: 'inherit' })
   const [, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
   expect(signal).toBe('SIGKILL')

@@ -4,12 +4,14 @@ import { faultPoint } from '../../process/fault-point.ts'
 import { OperatorError } from '../../process/operator-error.ts'
 import { isKeyOf, KEYRING_LOCK, type KeyringRows, openKeyring } from '../keyring.ts'
 import { loadMasterKey, MasterKeyError, vaultOf } from '../vault.ts'
-import { replaceMasterKey } from './master-key-file.ts'
+import { replaceMasterKey, requireWritableFolder } from './master-key-file.ts'
 import { finish, introduce, ringOf, startOver, switchOver, untilEdgesHave, untilLearnt } from './rekey-rows.ts'
 import { checkColumns, countOthers, resealAll } from './reseal.ts'
 
 /** Second number of the lock that one change of the key at a time holds; versions of the ring are never below 0. */
 const ONE_AT_A_TIME = -1
+
+const GOING_ON = 'going on with the change that was begun'
 
 /** What a change of the master key works with. */
 export type RekeyOptions = {
@@ -50,6 +52,7 @@ export async function rekey(options: RekeyOptions): Promise<{ readonly oldFile: 
 
 async function change(client: pg.Client, options: RekeyOptions): Promise<{ oldFile: string }> {
   const { masterKeyFile, say } = options
+  requireWritableFolder(masterKeyFile)
   await checkColumns(client)
   const before = await ringOf(client)
   const present = loadMasterKey(masterKeyFile, false)
@@ -58,11 +61,12 @@ async function change(client: pg.Client, options: RekeyOptions): Promise<{ oldFi
   if (!isReplaced && !isKeyOf(present, before.masterKeyCheck))
     throw new MasterKeyError(`NAMEPLATE_MASTER_KEY_FILE: ${masterKeyFile} is not the master key of this database`)
   const newKey = isReplaced ? present : newKeyOf(options, before, present)
-  if (!isReplaced) {
+  if (isReplaced) say(GOING_ON)
+  else {
     const isBegun = before.nextMasterKeyCheck !== null
     if (!isBegun) await introduce(client, present, newKey)
     else if (!isKeyOf(newKey, before.nextMasterKeyCheck)) await startOver(client, present, newKey)
-    say(isBegun ? 'going on with the change that was begun' : 'the new key is in the ring')
+    say(isBegun ? GOING_ON : 'the new key is in the ring')
     faultPoint('rekey.begun')
   }
   await untilLearnt(client)

@@ -35,9 +35,9 @@ export async function resealAll(client: pg.Client, vault: Vault, keyId: number):
     for (;;) {
       const batch = await resealBatch(client, vault, keyId, column, after)
       sealed += batch.sealed
+      faultPoint('rekey.batch')
       if (batch.last === null) break
       after = batch.last
-      faultPoint('rekey.batch')
     }
   }
   return sealed

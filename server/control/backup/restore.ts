@@ -16,7 +16,7 @@ import type { Settings } from '../../process/settings.ts'
 import { withDatabase } from '../../process/with-database.ts'
 import { openDatabase, write } from '../db.ts'
 import { recordEvent } from '../events/record.ts'
-import { migrate } from '../migrate.ts'
+import { migrate, readMigrations } from '../migrate.ts'
 import { createBlobStore } from '../sites/blobs.ts'
 import { loadMasterKey, MasterKeyError } from '../vault.ts'
 import { BackupFileError, readArchive } from './archive-reader.ts'
@@ -34,6 +34,8 @@ export type RestoreOptions = {
   /** Where the master key is, when it is not at its place yet. */
   readonly masterKeyFile: string | null
   readonly keepSessions: boolean
+  /** The migrations of the version that restores; default this one's. */
+  readonly migrations?: string
   readonly onPart: OnPart
 }
 
@@ -53,7 +55,7 @@ export async function restore(place: Place, options: RestoreOptions): Promise<Ve
     if (before === null) refuseUsedFolder(dataDir)
     await using file = await open(options.file)
     const backup = await verifyBackup(file, (inFile) => masterKeyOf(place, options, inFile))
-    migrationsOf(backup.header)
+    migrationsOf(backup.header, readMigrations(options.migrations))
     if (before === null && place.databaseUrl !== null) await refuseUsedDatabase(place.databaseUrl)
     const fresh = { feedId: randomUUID(), startedAt: new Date().toISOString(), isServerMade: false }
     const marker: RestoreMarker = before ?? fresh
@@ -94,7 +96,7 @@ async function fill(filling: Filling): Promise<void> {
     await client.end().catch(() => undefined)
   }
   faultPoint('restore.loaded')
-  await migrate(url)
+  await migrate(url, filling.options.migrations)
   const db = openDatabase(url, 1)
   try {
     const detail = { backupOf: backup.header.createdAt, version: backup.header.version }
@@ -109,7 +111,8 @@ async function fill(filling: Filling): Promise<void> {
 /** Content first, then the commit of the rows that need it. */
 async function load(client: pg.Client, { file, backup, dataDir, marker, options }: Filling): Promise<void> {
   const { header, manifest, parts } = backup
-  const loading = await beginLoading(client, header, manifest)
+  const schema = migrationsOf(header, readMigrations(options.migrations))
+  const loading = await beginLoading(client, schema, manifest)
   const blobs = createBlobStore(join(dataDir, 'blobs'))
   blobs.clearTemporary()
   await using staging = await blobs.stage()
