@@ -61,6 +61,8 @@ create trigger vault_guard before insert or update of key_sealed on certificate_
   for each row execute function vault_guard('key_sealed');
 create trigger vault_guard before insert or update of key_sealed on "order"
   for each row execute function vault_guard('key_sealed');
+create trigger vault_guard before insert or update of key_sealed on challenge
+  for each row execute function vault_guard('key_sealed');
 create trigger vault_guard before insert or update of key_sealed on acme_account
   for each row execute function vault_guard('key_sealed');
 create trigger vault_guard_eab before insert or update of eab_key_sealed on issuer

@@ -16,6 +16,7 @@ export type SealedColumn = {
 export const sealedColumns: readonly SealedColumn[] = [
   { table: 'certificate_version', key: ['id'], column: 'key_sealed', context: "'certificate-key:' || fingerprint" },
   { table: 'order', key: ['id'], column: 'key_sealed', context: "'order-key:' || id" },
+  { table: 'challenge', key: ['id'], column: 'key_sealed', context: "'challenge-key:' || name" },
   { table: 'acme_account', key: ['id'], column: 'key_sealed', context: "'acme-account-key:' || id" },
   { table: 'issuer', key: ['id'], column: 'eab_key_sealed', context: "'issuer-eab-key:' || id" },
   { table: 'issuer', key: ['id'], column: 'root_key_sealed', context: "'issuer-root-key:' || id" },

@@ -94,6 +94,7 @@ function sealChallenge(
     key.fill(0)
     return { ...record, kind: 'challenge', payload: { ...payload, sealedKey } }
   } catch (error) {
+    if (error instanceof UnknownKeyError) throw error
     log.error({ err: error, name: payload.name }, 'the key of a challenge does not open; it cannot be answered')
     return { ...record, kind: 'challenge', payload }
   }
