@@ -2,9 +2,9 @@
 
 /** The control plane's folders in the order in which imports may point left. One list is one level. */
 const levels = [
-  ['errors.ts', 'connect.ts', 'db.ts', 'schema.ts', 'vault.ts', 'migrate.ts', 'generated', 'jobs', 'outbound'],
+  ['errors.ts', 'connect.ts', 'db.ts', 'schema.ts', 'vault.ts', 'keyring.ts', 'open-vault.ts', 'migrate.ts', 'generated', 'jobs', 'outbound'],
   ['events'],
-  ['auth', 'installation.ts'],
+  ['auth'],
   ['mail'],
   ['settings', 'tenants', 'plans', 'activity'],
   ['users'],
@@ -16,6 +16,7 @@ const levels = [
   ['notices', 'probe'],
   ['publish'],
   ['api'],
+  ['backup'],
 ]
 const folder = (names) => `^server/control/(${names.map((name) => name.replace('.', '\\.')).join('|')})(/|$)`
 

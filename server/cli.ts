@@ -15,11 +15,22 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
+/** Verbs that end by themselves; what they need is loaded for them alone. */
+const verbs = {
+  backup: 'write everything but the master key into one file, while everything runs',
+  restore: 'fill an empty data directory and database from a backup',
+  rekey: 'change the master key, while everything runs',
+} as const
+
 const upgradeHelp =
   'replace the running listener by the version on disk, and refuse nobody; --workers: its workers alone'
 
 function help(): string {
-  const all = [...Object.entries(commands).map(([name, { what }]) => [name, what]), ['upgrade', upgradeHelp]]
+  const all = [
+    ...Object.entries(commands).map(([name, { what }]) => [name, what]),
+    ['upgrade', upgradeHelp],
+    ...Object.entries(verbs),
+  ]
   const lines = all.map(([name = '', what]) => `  ${name.padEnd(10)} ${what}`)
   return [
     'usage: nameplate <command>',
@@ -62,8 +73,15 @@ async function upgrade(args: readonly string[]): Promise<number> {
   return 0
 }
 
+async function runVerb(verb: keyof typeof verbs, args: readonly string[]): Promise<number> {
+  const settings = readSettings(environmentWithFile(process.env) as NodeJS.ProcessEnv)
+  const command = await import('./control/backup/command.ts')
+  return command.runVerb(verb, args, settings)
+}
+
 async function main(name: string | undefined, args: readonly string[]): Promise<number> {
   if (name === 'upgrade') return upgrade(args)
+  if (name !== undefined && Object.hasOwn(verbs, name)) return runVerb(name as keyof typeof verbs, args)
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined
   if (command === undefined) {
     const isHelp = name === undefined || name === 'help' || name === '--help'

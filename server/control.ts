@@ -68,7 +68,6 @@ import { createEdgeService } from './control/edges/service.ts'
 import { lastHttpsPort } from './control/edges/store.ts'
 import { AppError } from './control/errors.ts'
 import { forgetEvents } from './control/events/record.ts'
-import { ensureInstallation, hasInstallation } from './control/installation.ts'
 import { type Hints, openHints } from './control/jobs/hints.ts'
 import type { Loop } from './control/jobs/loop.ts'
 import { type Retention, startRetention } from './control/jobs/retention.ts'
@@ -78,6 +77,7 @@ import { createMailService } from './control/mail/service.ts'
 import { forgetMails } from './control/mail/store.ts'
 import { migrate } from './control/migrate.ts'
 import { forgetNotices } from './control/notices/store.ts'
+import { openVault } from './control/open-vault.ts'
 import { createDialler } from './control/outbound/dialler.ts'
 import { createHttpCaller } from './control/outbound/http-call.ts'
 import { createDnsClient } from './control/outbound/dns-client.ts'
@@ -109,7 +109,7 @@ import { createTrafficService } from './control/traffic/service.ts'
 import { forgetReceipts, forgetTraffic } from './control/traffic/store.ts'
 import { userRoutes } from './control/users/routes.ts'
 import { createUserService } from './control/users/service.ts'
-import { createVault, loadMasterKey, type Vault } from './control/vault.ts'
+import type { Vault } from './control/vault.ts'
 import { startSeeing } from './control-seeing.ts'
 import { linkSocketPath } from './process/link-path.ts'
 import { takeLock } from './process/lock.ts'
@@ -117,6 +117,7 @@ import { createLog, type Logger } from './process/log.ts'
 import { startMetricsServer } from './process/metrics-server.ts'
 import { complaintOf } from './process/operator-error.ts'
 import { replicaId } from './process/replica-id.ts'
+import { refuseHalfRestore } from './process/restore-marker.ts'
 import { readSettings, type Settings, SettingsError } from './process/settings.ts'
 import type { ControlReady } from './process/start.ts'
 import { stopRequest } from './process/stop-request.ts'
@@ -202,6 +203,7 @@ async function main(settings: Settings): Promise<void> {
 async function openBase(settings: Settings, stops: Step[]): Promise<Base> {
   const log = createLog('control', settings.logLevel)
   const panelHostname = readPanelHostname(settings)
+  refuseHalfRestore(settings.dataDir)
   stops.push(takeLock(settings.dataDir, 'control'))
   const { databaseUrl } = settings
   if (databaseUrl === null)
@@ -211,8 +213,8 @@ async function openBase(settings: Settings, stops: Step[]): Promise<Base> {
   if (applied.length > 0) log.info({ applied }, 'the database was brought to this version')
   const db = openDatabase(databaseUrl)
   stops.push(() => db.$disconnect())
-  const vault = createVault(loadMasterKey(settings.masterKeyFile, !(await hasInstallation(db))))
-  await ensureInstallation(db, vault)
+  const { vault, close } = await openVault({ databaseUrl, masterKeyFile: settings.masterKeyFile, log })
+  stops.push(close)
   const hints = openHints(databaseUrl, log)
   stops.push(() => hints.close())
   const measures = { calls: createCaObserver(), requests: createRequestMetrics() }
@@ -324,7 +326,7 @@ function startLoops(base: Base, shared: Shared): Pick<Loop, 'stop'>[] {
 function routesOf({ db, vault, version, panelHostname }: Base, shared: Shared): FastifyPluginAsyncTypebox[] {
   const { reach, dialler, doctor, ask, dnsRecords: records, checker, blobs, liveness, streams, tails } = shared
   const doctorIssuers = createDoctorIssuers({ db, version })
-  const sessions = createSessionService(db, vault.derive('refresh'))
+  const sessions = createSessionService(db, () => vault.deriveAll('refresh'))
   const hostnameDeps = {
     db,
     checker,

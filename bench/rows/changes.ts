@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import pg from 'pg'
-import { createVault, loadMasterKey } from '../../server/control/vault.ts'
+import { openVault } from '../../server/control/open-vault.ts'
 import type { Runtime } from '../../server/listener/worker-command.ts'
+import { createLog } from '../../server/process/log.ts'
 import { startPostgres } from '../../server/process/postgres.ts'
 import { nameRecord, startListenerRig } from '../../server/test/listener-rig.ts'
 import { freePorts } from '../../server/test/ports.ts'
@@ -73,7 +74,10 @@ async function changeDatabase(runtime: Runtime, sites: number): Promise<Figures[
   pool.on('error', () => undefined)
   try {
     await using stack = await startStack({ env, address: '127.0.0.1' })
-    const vault = createVault(loadMasterKey(join(stack.dataDir, 'master.key'), false))
+    const masterKeyFile = join(stack.dataDir, 'master.key')
+    const keys = await openVault({ databaseUrl: postgres.url, masterKeyFile, log: createLog('bench', 'warn') })
+    const { vault } = keys
+    await keys.close()
     const started = performance.now()
     await writeRows(pool, vault, sites)
     const writtenSeconds = Math.round((performance.now() - started) / 1_000)

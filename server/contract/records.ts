@@ -74,8 +74,11 @@ export type TlsAlpn01Record = {
 /** `challenge`: the key says which. */
 export type ChallengeRecord = Http01Record | TlsAlpn01Record
 
-/** `ticket-key`: key is `current`, or `previous` for the epoch before. The secret is sealed to the edge, context `ticket-key`. */
-export type TicketKeyRecord = { readonly epoch: number; readonly sealedSecret: string }
+/**
+ * `ticket-key`: key is `current`, or `previous` for the epoch before. The secret is sealed to the edge, context
+ * `ticket-key`. `keyId` tells the control plane which of its keys it derives the secret from.
+ */
+export type TicketKeyRecord = { readonly epoch: number; readonly sealedSecret: string; readonly keyId?: number }
 
 /** `setting`: key is the setting's name, its value any JSON. */
 export type SettingRecord = { readonly value: unknown }

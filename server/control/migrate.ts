@@ -15,7 +15,8 @@ export class MigrationError extends OperatorError {
   override name = 'MigrationError'
 }
 
-type Migration = { readonly name: string; readonly sql: string; readonly checksum: string }
+/** One step of the schema. */
+export type Migration = { readonly name: string; readonly sql: string; readonly checksum: string }
 
 /**
  * Brings a database to the schema of this version: each migration of `prisma/migrations` that is not
@@ -32,8 +33,7 @@ export async function migrate(url: string, folder = FOLDER): Promise<string[]> {
   try {
     await checkServer(client)
     await client.query('select pg_advisory_lock($1)', [LOCK])
-    await client.query(`create table if not exists schema_migration (
-      name text primary key, checksum text not null, applied_at timestamptz not null default now())`)
+    await makeHistory(client)
     const applied = await appliedMigrations(client)
     const wanted = readMigrations(folder)
     checkHistory(applied, wanted)
@@ -42,6 +42,20 @@ export async function migrate(url: string, folder = FOLDER): Promise<string[]> {
     return missing.map((migration) => migration.name)
   } finally {
     await client.end()
+  }
+}
+
+async function makeHistory(client: pg.Client): Promise<void> {
+  await client.query(`create table if not exists schema_migration (
+    name text primary key, checksum text not null, applied_at timestamptz not null default now())`)
+}
+
+/** Makes the schema of these migrations in an empty database, in the caller's transaction. */
+export async function makeSchema(client: pg.Client, migrations: readonly Migration[]): Promise<void> {
+  await makeHistory(client)
+  for (const { name, sql, checksum } of migrations) {
+    await client.query(sql)
+    await client.query('insert into schema_migration (name, checksum) values ($1, $2)', [name, checksum])
   }
 }
 
@@ -59,7 +73,8 @@ async function appliedMigrations(client: pg.Client): Promise<Map<string, string>
   return new Map(rows.map((row) => [row.name, row.checksum]))
 }
 
-function readMigrations(folder: string): Migration[] {
+/** The migrations of this version in their order. */
+export function readMigrations(folder = FOLDER): Migration[] {
   const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())
   return names
     .map(({ name }) => {

@@ -20,6 +20,14 @@ export const faultPoints = [
   'upgrade.asked',
   'upgrade.listening',
   'upgrade.taken',
+  'restore.part',
+  'restore.blobs',
+  'restore.loaded',
+  'rekey.begun',
+  'rekey.switched',
+  'rekey.batch',
+  'rekey.sealed',
+  'rekey.replaced',
 ] as const
 
 /** One of `faultPoints`. */

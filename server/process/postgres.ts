@@ -72,7 +72,12 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   const admin = connectionUrl('postgres', sockets)
   await ready(child, admin)
   await makeDatabase(admin)
-  return { url: connectionUrl('nameplate', sockets), child, stop: () => stop(child) }
+  return { url: embeddedDatabaseUrl(options.folder), child, stop: () => stop(child) }
+}
+
+/** Connection URL of the database `nameplate` of a server that runs in this folder, started by whomever. */
+export function embeddedDatabaseUrl(folder: string): string {
+  return connectionUrl('nameplate', socketFolder(folder))
 }
 
 function connectionUrl(database: string, sockets: string): string {

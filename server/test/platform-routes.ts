@@ -24,7 +24,7 @@ import type { RigParts } from './api.ts'
 
 /** The routes of people, tenants and settings, for a rig. */
 export function platformRoutes({ db, vault }: RigParts): FastifyPluginAsyncTypebox[] {
-  const sessions = createSessionService(db, vault.derive('refresh'))
+  const sessions = createSessionService(db, () => vault.deriveAll('refresh'))
   return [
     authRoutes(db, sessions),
     setupRoutes(createSetupService(db, sessions)),

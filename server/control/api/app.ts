@@ -61,7 +61,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
         retryAfterSeconds: Math.max(1, Math.ceil(ttl / 1000)),
       }),
   })
-  await registerTokens(app, options.vault.derive('jwt'))
+  await registerTokens(app, options.vault)
   await registerOpenApi(app, options.version)
   await app.register(async (api) => addRoutes(api, options), { prefix: '/api/v1' })
   if (page !== null && options.webFolder !== null) await registerWebUi(app, options.webFolder)

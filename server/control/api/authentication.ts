@@ -4,22 +4,41 @@ import { guest } from '../auth/access.ts'
 import {
   ACCESS_TOKEN_SECONDS,
   type AccessClaims,
+  type AccessTokens,
   type Authenticate,
   type Credential,
   TOKEN_PREFIX,
 } from '../auth/credential.ts'
 import { AppError } from '../errors.ts'
+import type { Vault } from '../vault.ts'
 
 const ISSUER = 'nameplate'
+const LABEL = 'jwt'
 const MAX_HEADER_CHARACTERS = 4_096
 
-/** Registers the signing of access tokens: HS256 under a key that all replicas derive alike (RFC 7519, RFC 8725). */
-export async function registerTokens(app: FastifyInstance, key: Buffer): Promise<void> {
-  await app.register(fastifyJwt, {
-    secret: key,
-    sign: { algorithm: 'HS256', expiresIn: ACCESS_TOKEN_SECONDS, iss: ISSUER },
-    verify: { algorithms: ['HS256'], allowedIss: ISSUER },
-  })
+/**
+ * Registers the signing of access tokens: HS256 under a key that all replicas derive alike (RFC 7519, RFC 8725).
+ * While the vault's keys change, those of the key before are verified too.
+ */
+export async function registerTokens(app: FastifyInstance, vault: Pick<Vault, 'derive' | 'deriveAll'>): Promise<void> {
+  const sign = { algorithm: 'HS256', expiresIn: ACCESS_TOKEN_SECONDS, iss: ISSUER } as const
+  const verify = { algorithms: ['HS256' as const], allowedIss: ISSUER }
+  await app.register(fastifyJwt, { secret: vault.derive(LABEL), sign, verify })
+  const accessTokens: AccessTokens = {
+    sign: (claims) => app.jwt.sign(claims, { ...sign, key: vault.derive(LABEL) }),
+    verify(token) {
+      let failure: unknown
+      for (const key of vault.deriveAll(LABEL)) {
+        try {
+          return app.jwt.verify<AccessClaims>(token, { ...verify, key })
+        } catch (error) {
+          failure ??= error
+        }
+      }
+      throw failure
+    },
+  }
+  app.decorate('accessTokens', accessTokens)
 }
 
 /** Says for each request of the scope who makes it, before its body is read. */
@@ -46,7 +65,7 @@ function credentialOf(app: FastifyInstance, request: FastifyRequest): Credential
     throw new AppError('UNAUTHENTICATED', 'Send the token as Authorization: Bearer <token>.')
   if (token.startsWith(TOKEN_PREFIX)) return { kind: 'token', token }
   try {
-    const { sub, sid } = app.jwt.verify<AccessClaims>(token)
+    const { sub, sid } = app.accessTokens.verify(token)
     return { kind: 'session', userId: sub, sessionId: sid }
   } catch (cause) {
     throw new AppError('SESSION_ENDED', 'Get a new access token with POST /auth/refresh, or sign in.', { cause })

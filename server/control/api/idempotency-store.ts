@@ -14,8 +14,15 @@ export type StoredAnswer = {
 
 /** The only writer of `idempotency_key`. */
 export type IdempotencyStore = {
-  /** Takes the key, or says who has it: another request, one that is running since a time, or an answer. */
-  take(actorId: string, key: string, requestHash: Buffer): Promise<'mine' | 'reused' | { since: Date } | StoredAnswer>
+  /**
+   * Takes the key, or says who has it: another request, one that is running since a time, or an answer. `hashes` are
+   * of one request: by the present key first, then by those before it.
+   */
+  take(
+    actorId: string,
+    key: string,
+    hashes: readonly Buffer[],
+  ): Promise<'mine' | 'reused' | { since: Date } | StoredAnswer>
   /** Keeps the answer, sealed. */
   keep(actorId: string, key: string, answer: StoredAnswer): Promise<void>
   /** Frees a key whose request failed without a lasting answer. */
@@ -28,8 +35,8 @@ export type IdempotencyStore = {
 export function createIdempotencyStore(db: Db, vault: Vault): IdempotencyStore {
   const context = (actorId: string, key: string): string => `idempotency:${actorId}:${key}`
   const store: IdempotencyStore = {
-    async take(actorId, key, requestHash) {
-      const hash = new Uint8Array(requestHash)
+    async take(actorId, key, hashes) {
+      const hash = new Uint8Array(hashes[0] ?? [])
       const inserted = await db.$executeRaw`
         insert into idempotency_key (actor_id, key, request_hash) values (${actorId}, ${key}, ${hash})
         on conflict (actor_id, key) do update set request_hash = excluded.request_hash, status = null, body = null,
@@ -37,8 +44,8 @@ export function createIdempotencyStore(db: Db, vault: Vault): IdempotencyStore {
         where idempotency_key.created_at < now() - make_interval(hours => ${LIFETIME_HOURS})`
       if (inserted === 1) return 'mine'
       const row = await db.idempotencyKey.findUnique({ where: { actorId_key: { actorId, key } } })
-      if (row === null) return store.take(actorId, key, requestHash)
-      if (!timingSafeEqual(row.requestHash, hash)) return 'reused'
+      if (row === null) return store.take(actorId, key, hashes)
+      if (!hashes.some((one) => timingSafeEqual(row.requestHash, one))) return 'reused'
       if (row.status === null || typeof row.body !== 'string') return { since: row.createdAt }
       const opened = vault.unseal(Buffer.from(row.body, 'base64'), context(actorId, key)).toString('utf8')
       return JSON.parse(opened) as StoredAnswer

@@ -26,16 +26,14 @@ const ABANDONED_AFTER_MS = 300_000
  */
 export function addIdempotency(app: FastifyInstance, db: Db, vault: Vault): void {
   const store = createIdempotencyStore(db, vault)
-  const hashKey = vault.derive('idempotency')
   app.decorateRequest('idempotency', null)
   app.addHook('preHandler', async (request, reply) => {
     const key = keyOf(request)
     if (key === null) return
     const actorId = actorName(request.actor)
-    const requestHash = createHmac('sha256', hashKey)
-      .update(JSON.stringify([request.method, request.url, request.body ?? null]))
-      .digest()
-    const taken = await store.take(actorId, key, requestHash)
+    const text = JSON.stringify([request.method, request.url, request.body ?? null])
+    const hashes = vault.deriveAll('idempotency').map((hashKey) => createHmac('sha256', hashKey).update(text).digest())
+    const taken = await store.take(actorId, key, hashes)
     if (taken === 'mine') request.idempotency = { actorId, key }
     else return replay(reply, taken)
   })

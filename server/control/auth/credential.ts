@@ -14,6 +14,13 @@ export type Authenticate = (credential: Credential, ip: string) => Promise<Actor
 /** Claims of an access token. */
 export type AccessClaims = { readonly sub: string; readonly sid: string }
 
+/** Makes and reads access tokens, under keys that may change meanwhile. */
+export type AccessTokens = {
+  sign(claims: AccessClaims): string
+  /** Throws for a token that is no such or has expired. */
+  verify(token: string): AccessClaims
+}
+
 /** What every API token begins with. */
 export const TOKEN_PREFIX = 'np_'
 
@@ -21,6 +28,9 @@ export const TOKEN_PREFIX = 'np_'
 export const ACCESS_TOKEN_SECONDS = 600
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    accessTokens: AccessTokens
+  }
   interface FastifyRequest {
     /** Who calls; `guest` on public routes and without an Authorization header. */
     actor: Actor

@@ -32,7 +32,7 @@ test('when too many wait, one more is told to come again', async () => {
 })
 
 test('a refresh secret is read back, and no changed one is', () => {
-  const secrets = createRefreshSecrets(Buffer.alloc(32, 7))
+  const secrets = createRefreshSecrets(() => [Buffer.alloc(32, 7)])
   fc.assert(
     fc.property(fc.uuid(), fc.nat(63), fc.integer({ min: 1, max: 63 }), (id, at, step) => {
       const { text, hash } = secrets.make(id)
@@ -40,7 +40,7 @@ test('a refresh secret is read back, and no changed one is', () => {
       const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
       const changed = digits[(digits.indexOf(text.charAt(at)) + step) % 64]
       expect(secrets.read(text.slice(0, at) + changed + text.slice(at + 1))).toBeNull()
-      expect(createRefreshSecrets(Buffer.alloc(32, 8)).read(text)).toBeNull()
+      expect(createRefreshSecrets(() => [Buffer.alloc(32, 8)]).read(text)).toBeNull()
     }),
   )
   fc.assert(fc.property(fc.string(), (text) => secrets.read(text) === null))

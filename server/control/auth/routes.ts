@@ -103,6 +103,11 @@ export function authRoutes(db: Db, sessions: SessionService): FastifyPluginAsync
 }
 
 /** Claims of the access token, or null for a token that is no such or has expired. */
-function claimsOf(request: FastifyRequest): Promise<AccessClaims | null> {
-  return request.jwtVerify<AccessClaims>().catch(() => null)
+function claimsOf(request: FastifyRequest): AccessClaims | null {
+  const [, token = ''] = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '') ?? []
+  try {
+    return request.server.accessTokens.verify(token)
+  } catch {
+    return null
+  }
 }

@@ -34,9 +34,9 @@ export type SessionService = {
   logout(of: { secret: string } | { sessionId: string }): Promise<void>
 }
 
-/** Makes the service; `key` is the vault's for `refresh`. */
-export function createSessionService(db: Db, key: Buffer): SessionService {
-  const secrets = createRefreshSecrets(key)
+/** Makes the service; `keys` are the vault's for `refresh`, the present one first. */
+export function createSessionService(db: Db, keys: () => readonly Buffer[]): SessionService {
+  const secrets = createRefreshSecrets(keys)
 
   const begin = async (tx: Tx, user: UserRow, userAgent: string | null): Promise<OpenSession> => {
     const id = randomUUIDv7()

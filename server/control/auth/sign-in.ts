@@ -14,7 +14,7 @@ const PLAIN_NAME = 'nameplate_refresh'
 export async function answerSignedIn(request: FastifyRequest, reply: FastifyReply, session: OpenSession) {
   if (session.refreshSecret !== null)
     reply.setCookie(cookieName(request), session.refreshSecret, { ...cookieOptions(request), maxAge: COOKIE_SECONDS })
-  const accessToken = await reply.jwtSign({ sub: session.user.id, sid: session.sessionId })
+  const accessToken = request.server.accessTokens.sign({ sub: session.user.id, sid: session.sessionId })
   reply.header('cache-control', 'no-store')
   return { accessToken, expiresInSeconds: ACCESS_TOKEN_SECONDS, user: signedInUser(session) }
 }

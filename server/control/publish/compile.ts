@@ -53,6 +53,8 @@ export type Sources = {
   /** Values of the settings that are stored; the others have the defaults of the edges. */
   readonly settings: ReadonlyMap<string, unknown>
   readonly ticketEpoch: number
+  /** The vault's current key, of which ticket secrets are derived; none in a database without a key ring. */
+  readonly vaultKeyId?: number | null
 }
 
 /** A record to publish; payload null is a delete. */
@@ -90,9 +92,10 @@ type Compiler = (key: string, sources: Sources) => Payloads[RecordKind] | null
 const compilers: Record<RecordKind, Compiler> = {
   setting: (key, { settings }) =>
     publishedSettings.has(key) && settings.has(key) ? { value: settings.get(key) } : null,
-  'ticket-key': (key, { ticketEpoch }) => {
+  'ticket-key': (key, { ticketEpoch, vaultKeyId }) => {
     const age = ticketKeys.indexOf(key)
-    return age < 0 ? null : { epoch: ticketEpoch - age, sealedSecret: '' }
+    const ofKey = vaultKeyId == null ? {} : { keyId: vaultKeyId }
+    return age < 0 ? null : { epoch: ticketEpoch - age, sealedSecret: '', ...ofKey }
   },
   certificate: (key, { certificates }) => {
     const row = certificates.get(key)

@@ -3,7 +3,7 @@ import type { Payloads, ServingRecord, TlsAlpn01Record } from '../../contract/re
 import { sealTo } from '../../contract/sealing.ts'
 import type { Logger } from '../../process/log.ts'
 import type { Db } from '../db.ts'
-import type { Vault } from '../vault.ts'
+import { UnknownKeyError, type Vault } from '../vault.ts'
 import { ticketLabel } from './compile.ts'
 import { readChallengeKeys, readSealedKeys, type StoredRecord } from './store.ts'
 
@@ -15,7 +15,8 @@ export type SealDeps = { readonly db: Db; readonly vault: Vault; readonly log: L
 
 /**
  * Fills in what is secret, sealed to one edge. A certificate whose key does not open is sent without,
- * so that the edge reports it by itself; one that was deleted meanwhile is left out, its delete follows.
+ * so that the edge reports it by itself; one that was deleted meanwhile is left out, its delete follows. Throws
+ * `UnknownKeyError` while this replica lacks a key of the vault.
  */
 export async function sealRecords(
   deps: SealDeps,
@@ -49,7 +50,7 @@ function sealOne(
   if (record.payload === null) return record as ServingRecord
   if (record.kind === 'ticket-key') {
     const payload = record.payload as Payloads['ticket-key']
-    const secret = vault.derive(ticketLabel(payload.epoch))
+    const secret = vault.derive(ticketLabel(payload.epoch), payload.keyId)
     const sealedSecret = sealTo(publicKey, secret, 'ticket-key').toString('base64')
     return { ...record, kind: 'ticket-key', payload: { ...payload, sealedSecret } }
   }
@@ -63,6 +64,8 @@ function sealOne(
     key.fill(0)
     return { ...record, kind: 'certificate', payload: { ...payload, sealedKey } }
   } catch (error) {
+    // This replica has not learnt the key yet: the edge connects again and asks once more.
+    if (error instanceof UnknownKeyError) throw error
     log.error({ err: error, fingerprint: record.key }, 'the key of a certificate does not open; it cannot be served')
     return { ...record, kind: 'certificate', payload }
   }
@@ -91,6 +94,7 @@ function sealChallenge(
     key.fill(0)
     return { ...record, kind: 'challenge', payload: { ...payload, sealedKey } }
   } catch (error) {
+    if (error instanceof UnknownKeyError) throw error
     log.error({ err: error, name: payload.name }, 'the key of a challenge does not open; it cannot be answered')
     return { ...record, kind: 'challenge', payload }
   }

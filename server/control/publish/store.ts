@@ -62,7 +62,13 @@ export async function loadSources(tx: Tx, keys: readonly RecordKey[], ticketEpoc
     challenges: await loadChallenges(tx, of('challenge')),
     settings: await loadSettings(tx, of('setting')),
     ticketEpoch,
+    vaultKeyId: of('ticket-key').length === 0 ? null : await loadVaultKeyId(tx),
   }
+}
+
+async function loadVaultKeyId(tx: Tx): Promise<number | null> {
+  const row = await tx.vaultKey.findFirst({ where: { state: 'current' }, select: { id: true } })
+  return row?.id ?? null
 }
 
 async function loadNames(tx: Tx, names: string[]): Promise<Map<string, NameRow[]>> {

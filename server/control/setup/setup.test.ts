@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createLog } from '../../process/log.ts'
 import { type ApiRig, createApiRig } from '../../test/api.ts'
 import { platformRoutes } from '../../test/platform-routes.ts'
-import { ensureInstallation, hasInstallation } from '../installation.ts'
-import { createVault, MasterKeyError } from '../vault.ts'
+import { openVault } from '../open-vault.ts'
+import { MasterKeyError } from '../vault.ts'
 import { createSetupLink, seedAdmin } from './service.ts'
 
 const PASSWORD = 'correct horse battery'
@@ -83,15 +86,24 @@ describe('set-up', () => {
   })
 
   test('the installation knows its master key', async () => {
-    const key = randomBytes(32)
-    expect(await hasInstallation(rig.db)).toBe(false)
-    await Promise.all([1, 2, 3].map(() => ensureInstallation(rig.db, createVault(key))))
-    const { feedId } = await rig.db.installation.findUniqueOrThrow({ where: { id: 1 } })
-    await ensureInstallation(rig.db, createVault(key))
-    expect(await hasInstallation(rig.db)).toBe(true)
-    expect((await rig.db.installation.findUniqueOrThrow({ where: { id: 1 } })).feedId).toBe(feedId)
-    const wrong = ensureInstallation(rig.db, createVault(randomBytes(32)))
-    await expect(wrong).rejects.toThrow(MasterKeyError)
-    await expect(wrong).rejects.toThrow('NAMEPLATE_MASTER_KEY_FILE')
+    const folder = mkdtempSync(join(tmpdir(), 'nameplate-key-'))
+    const open = async (name: string): Promise<Buffer> => {
+      const place = { databaseUrl: rig.databaseUrl, masterKeyFile: join(folder, name) }
+      const { vault, close } = await openVault({ ...place, log: quiet })
+      await close()
+      return vault.derive('test')
+    }
+    try {
+      const [first, ...others] = await Promise.all([1, 2, 3].map(() => open('master.key')))
+      const { feedId } = await rig.db.installation.findUniqueOrThrow({ where: { id: 1 } })
+      for (const other of [...others, await open('master.key')]) expect(other).toEqual(first)
+      expect((await rig.db.installation.findUniqueOrThrow({ where: { id: 1 } })).feedId).toBe(feedId)
+      writeFileSync(join(folder, 'other.key'), randomBytes(32))
+      await expect(open('other.key')).rejects.toThrow(MasterKeyError)
+      await expect(open('other.key')).rejects.toThrow('NAMEPLATE_MASTER_KEY_FILE')
+      await expect(open('missing.key')).rejects.toThrow('the master key is missing')
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 })

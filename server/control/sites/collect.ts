@@ -4,7 +4,7 @@ import type { Db } from '../db.ts'
 import { type Loop, startLoop } from '../jobs/loop.ts'
 import type { BlobStore } from './blobs.ts'
 import { readManifest } from './manifests.ts'
-import { listManifests } from './store.ts'
+import { isBackupRunning, listManifests } from './store.ts'
 
 /** A blob is left alone this long after it was written or used: its release may not be committed yet. */
 const GRACE_MS = 60 * 60_000
@@ -34,7 +34,7 @@ export function startBlobCollector(deps: CollectorDeps): Loop {
 
 /**
  * Marks what the manifests of all releases name, then sweeps the rest, but what is younger than an
- * hour at `now`. Sweeps nothing when a manifest cannot be read. Returns how many blobs went.
+ * hour at `now`. Sweeps nothing while a backup runs, which copies what its own moment needs, and nothing when a manifest cannot be read. Returns how many blobs went.
  */
 export async function collectBlobs(
   { db, blobs }: Omit<CollectorDeps, 'log'>,
@@ -53,6 +53,8 @@ export async function collectBlobs(
     if (last === undefined) break
     cursor = last.id
   }
+  // After marking: what a backup that begins from here on needs was there when it was marked.
+  if (await isBackupRunning(db)) return 0
   return blobs.sweep((digest) => marked.has(digest), new Date(now.getTime() - GRACE_MS))
 }
 

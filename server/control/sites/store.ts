@@ -139,3 +139,12 @@ function jsonOptions(options: SiteOptionsInput): Prisma.InputJsonObject {
 function jsonUpstreams(upstreams: readonly Upstream[] | null): Prisma.InputJsonArray | typeof Prisma.DbNull {
   return upstreams === null ? Prisma.DbNull : upstreams.map(({ url, weight }) => ({ url, weight }))
 }
+
+/** Advisory lock that each backup holds, shared: no blob is deleted meanwhile. */
+export const BACKUP_LOCK = 7_283_004
+
+/** Whether a backup runs now. */
+export async function isBackupRunning(db: Db): Promise<boolean> {
+  const rows = await db.$queryRaw<{ free: boolean }[]>`select pg_try_advisory_xact_lock(${BACKUP_LOCK}) as free`
+  return rows[0]?.free !== true
+}

@@ -21,7 +21,7 @@ test.each(steps)('%s', async (id, point) => {
 })
 
 test('each row of docs/faults.md is a test, and each fault point is a row', () => {
-  const suites = ['start', 'input', 'kill', 'order-steps', 'publish-steps', 'operation-steps', 'upgrade']
+  const suites = ['start', 'input', 'kill', 'order-steps', 'publish-steps', 'operation-steps', 'upgrade', 'backup']
   const sources = suites
     .map((name) => readFileSync(new URL(`faults-${name}.e2e.test.ts`, import.meta.url), 'utf8'))
     .join('\n')
