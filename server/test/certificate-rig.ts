@@ -107,6 +107,7 @@ export async function useLocalCa(db: Db): Promise<void> {
 /** No provider and no lasting record. */
 export const noDns: ManagerDeps['dns'] = {
   covers: () => Promise.resolve(false),
+  proves: () => Promise.resolve(false),
   present: () => Promise.reject(new Error('there is no DNS provider')),
   hasPersistRecord: () => Promise.resolve(false),
 }

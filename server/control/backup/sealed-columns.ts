@@ -18,6 +18,10 @@ export const sealedColumns: readonly SealedColumn[] = [
   { table: 'order', key: ['id'], column: 'key_sealed', context: "'order-key:' || id" },
   { table: 'challenge', key: ['id'], column: 'key_sealed', context: "'challenge-key:' || name" },
   { table: 'acme_account', key: ['id'], column: 'key_sealed', context: "'acme-account-key:' || id" },
+  { table: 'acme_account', key: ['id'], column: 'next_key_sealed', context: "'acme-account-key:' || id" },
+  { table: 'certificate_request', key: ['id'], column: 'key_sealed', context: "'request-key:' || id" },
+  { table: 'dns_provider', key: ['id'], column: 'secret_sealed', context: "'dns-provider-secret:' || id" },
+  { table: 'mail_secret', key: ['id'], column: 'password_sealed', context: "'mail-password'" },
   { table: 'issuer', key: ['id'], column: 'eab_key_sealed', context: "'issuer-eab-key:' || id" },
   { table: 'issuer', key: ['id'], column: 'root_key_sealed', context: "'issuer-root-key:' || id" },
   {

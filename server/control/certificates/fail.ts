@@ -75,7 +75,7 @@ function failureFrom(work: Work, error: unknown, names: readonly string[]): Fail
 async function account(tx: Tx, work: Work, order: store.OrderRow, issuer: IssuerRow, failure: Failure): Promise<void> {
   const now = work.now()
   const limits = limitsOf(issuer)
-  if (failure.endsOrder) await refundOrder(tx, issuer.id, limits, order.names, now)
+  if (failure.endsOrder) await refundOrder(tx, issuer.id, limits, order, now)
   if (failure.blame === 'validation')
     for (const name of order.names) await spendFailure(tx, issuer.id, limits, name, now)
   if (failure.blame === 'limit') await blockLimit(tx, work, order, issuer, failure)

@@ -73,17 +73,17 @@ export async function spendFailure(
   await saveBucket(tx, issuerId, item, { ...present, tokens: Math.max(0, present.tokens - 1) })
 }
 
-/** Gives back what an order has spent of the limits that count certificates: none was issued. */
+/** Gives back what an order has spent: what counts certificates, since none was issued; its place among the orders when the CA never saw it. */
 export async function refundOrder(
   tx: Tx,
   issuerId: string,
   limits: IssuerLimits,
-  names: readonly string[],
+  order: { readonly names: readonly string[]; readonly url: string | null },
   now: Date,
 ): Promise<void> {
-  for (const item of spentByOrder(names)) {
+  for (const item of spentByOrder(order.names)) {
     const limit = limits[item.limit]
-    if (limit === null || item.limit === 'newOrders') continue
+    if (limit === null || (item.limit === 'newOrders' && order.url !== null)) continue
     const present = await lockBucket(tx, issuerId, item, fullBucket(limit, now))
     await saveBucket(tx, issuerId, item, refunded(present, limit, now))
   }

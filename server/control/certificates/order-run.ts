@@ -25,6 +25,8 @@ export type Preflight = (
 export type DnsProofs = {
   /** Whether a provider of the tenant (or of the platform) controls the challenge name of `name`. */
   covers(tenantId: string, name: string): Promise<boolean>
+  /** Whether a name, a wildcard above all, can be proven in DNS: by a provider, or by a lasting record for an issuer of ours. */
+  proves(tenantId: string, name: string): Promise<boolean>
   /**
    * Writes the TXT record of a dns-01 challenge, again and again the same, and says whether every
    * authoritative server answers it. The record is removed by itself when the order has ended. Throws

@@ -32,7 +32,7 @@ export async function plannedOf(dns: DnsProofs, certificate: WorkedCertificate):
 /** Asked only where it decides: for a wildcard. */
 async function provesByDns(dns: DnsProofs, { tenantId, names }: WorkedCertificate): Promise<boolean> {
   for (const name of names.filter((item) => item.startsWith('*.')))
-    if (!(await dns.covers(tenantId, name.slice(2)))) return false
+    if (!(await dns.proves(tenantId, name))) return false
   return true
 }
 

@@ -243,10 +243,14 @@ export const ownFailures = {
     detail: `The CA offers no way to prove ${name} that works here. ${ADMIN}`,
     ...ours,
   }),
-  unready: (names: readonly string[], finding: CertificateProblem): Failure => ({
+  unready: (
+    names: readonly string[],
+    finding: CertificateProblem & { readonly isIssuersRefusal: boolean },
+  ): Failure => ({
     code: finding.code,
     detail: `No certificate for ${names.join(', ')} was ordered, since the CA would refuse it: ${finding.detail}`,
     ...ours,
+    blame: finding.isIssuersRefusal ? 'refusal' : 'own',
   }),
   dns: (problem: CertificateProblem): Failure => ({ ...problem, ...ours, endsOrder: false }),
   unusable: (names: readonly string[], reason: string): Failure => ({

@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto'
-import type { Db, Tx } from '../db.ts'
+import { type Db, hint, type Tx } from '../db.ts'
 import { Prisma } from '../generated/client.ts'
 import { type Page, pageArguments } from '../schema.ts'
 import type { PlacedOrder, RemoteChallenge, RemoteOrder } from './issuer.ts'
@@ -155,6 +155,19 @@ export async function wakeForIssuers(tx: Tx): Promise<void> {
      where c.source = 'issued'
        and (c.state = 'paused' or c.queued_at is not null or (c.state in ('valid', 'failing', 'expired')
             and exists (select 1 from issuer i where i.id = c.issuer_id and i.kind = 'local')))`
+}
+
+/** For a new or changed DNS provider, of a tenant or of the platform (null): wildcards that wait for one are tried. */
+export async function wakePaused(tx: Tx, tenantId: string | null): Promise<void> {
+  await tx.certificate.updateMany({
+    where: {
+      state: 'paused',
+      problem: { path: ['code'], equals: 'WILDCARD_NEEDS_DNS' },
+      ...(tenantId === null ? {} : { tenantId }),
+    },
+    data: { dueAt: new Date() },
+  })
+  await hint(tx, 'certificates')
 }
 
 /** Places a new order row with its sealed key. Throws a unique violation when one is open. */

@@ -35,6 +35,8 @@ export type DnsProviderServiceDeps = {
   readonly reach: Reach
   readonly records: DnsRecords
   readonly ask: Ask
+  /** Called in the transaction of a new or changed provider: what waited for one is tried. */
+  readonly wake?: (tx: Tx, tenantId: string | null) => Promise<void>
 }
 
 /**
@@ -44,7 +46,7 @@ export type DnsProviderServiceDeps = {
 export type DnsProviderService = ReturnType<typeof createDnsProviderService>
 
 /** Makes the service. */
-export function createDnsProviderService({ db, vault, reach, records, ask }: DnsProviderServiceDeps) {
+export function createDnsProviderService({ db, vault, reach, records, ask, wake }: DnsProviderServiceDeps) {
   return {
     async list(actor: Actor, filter: DnsProviderListFilter): Promise<Paged<DnsProviderView>> {
       const tenants = visibleTenants(actor)
@@ -71,6 +73,7 @@ export function createDnsProviderService({ db, vault, reach, records, ask }: Dns
         const row = await store
           .insertProvider(tx, { id, tenantId, kind, name: input.name, config, secretSealed, zones })
           .catch(explain)
+        await wake?.(tx, tenantId)
         await changed(tx, actor, row, 'created', { kind, zones })
         return viewOf(row)
       })
@@ -88,6 +91,7 @@ export function createDnsProviderService({ db, vault, reach, records, ask }: Dns
         const data = changedColumns(row, input, { vault, reach })
         if (data.zones !== undefined) await refuseOpen(tx, row, data.zones)
         const after = await store.updateProvider(tx, id, data).catch(explain)
+        await wake?.(tx, row.tenantId)
         await changed(tx, actor, after, 'changed', { fields: Object.keys(input) })
         return viewOf(after)
       })

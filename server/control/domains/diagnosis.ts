@@ -29,7 +29,13 @@ export async function diagnose(deps: DiagnosisDeps, db: Db, row: HostnameRow, sh
     ownershipCheck(deps.dialler, row, shown),
     deps.issuersForDiagnosis(row.tenantId).then((issuers) => deps.doctor.examine(row, issuers)),
   ])
-  const checks = [ownership, ...findings.map(checkOf), certificateCheck(shown), liveCheck(shown, standing), probeCheck(shown)]
+  const checks = [
+    ownership,
+    ...findings.map(checkOf),
+    certificateCheck(shown),
+    liveCheck(shown, standing),
+    probeCheck(shown),
+  ]
   return { ok: checks.every(({ status }) => status !== 'problem' && status !== 'waiting'), checks }
 }
 

@@ -137,7 +137,9 @@ export type HostnameQuery = Static<typeof HostnameQuery>
 export const HostnameList = ListOf(HostnameView)
 
 const DiagnosisCheck = Type.Object({
-  code: Type.String({ description: 'OWNERSHIP, CERTIFICATE, LIVE, PROBE, or a code of docs/doctor.md. New codes may come.' }),
+  code: Type.String({
+    description: 'OWNERSHIP, CERTIFICATE, LIVE, PROBE, or a code of docs/doctor.md. New codes may come.',
+  }),
   status: Type.Union([
     Type.Literal('ok'),
     Type.Literal('waiting'),
