@@ -2,7 +2,20 @@
 
 /** The control plane's folders in the order in which imports may point left. One list is one level. */
 const levels = [
-  ['errors.ts', 'connect.ts', 'db.ts', 'schema.ts', 'vault.ts', 'keyring.ts', 'open-vault.ts', 'migrate.ts', 'generated', 'jobs', 'outbound'],
+  [
+    'errors.ts',
+    'connect.ts',
+    'db.ts',
+    'schema.ts',
+    'vault.ts',
+    'keyring.ts',
+    'open-vault.ts',
+    'migrate.ts',
+    'known-issuers.ts',
+    'generated',
+    'jobs',
+    'outbound',
+  ],
   ['events'],
   ['auth'],
   ['mail'],

@@ -18,6 +18,8 @@ export type PebbleOptions = {
   readonly httpPort: number
   /** Lifetime of what it issues; default 90 days. */
   readonly certificateValiditySeconds?: number
+  /** Up to so long it sleeps before each validation; default not at all. */
+  readonly validationSleepSeconds?: number
   /** Share of good nonces that it refuses; default 5. */
   readonly nonceRejectPercent?: number
   /** Share of valid authorizations that it uses again; default 0. */
@@ -49,10 +51,14 @@ export type Pebble = AsyncDisposable & {
   clearTxt(name: string): Promise<void>
   /** Answers to every query for the name become SERVFAIL. */
   setServFail(name: string): Promise<void>
+  clearServFail(name: string): Promise<void>
   /** All that Pebble has logged. */
   log(): string
   /** Orders that were made, by its log. */
   orderCount(): number
+  /** Stops Pebble where it stands (SIGSTOP), and lets it go on: it answers nothing meanwhile. */
+  pause(): void
+  resume(): void
   /** Stops Pebble alone, as an outage; DNS goes on. */
   stop(): Promise<void>
   /** Starts it again at the same place; it has forgotten all accounts and orders. */
@@ -70,7 +76,11 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   const logs: string[] = []
   const challenges = run('pebble-challtestsrv', challengeArguments(dnsServer, control ?? 0), {}, [])
   const environment = {
-    PEBBLE_VA_NOSLEEP: '1',
+    ...(options.validationSleepSeconds === undefined
+      ? { PEBBLE_VA_NOSLEEP: '1' }
+      : { PEBBLE_VA_SLEEPTIME: String(options.validationSleepSeconds) }),
+    // The list of an account's orders is told in few pages.
+    PEBBLE_WFE_ORDERS_PER_PAGE: '500',
     PEBBLE_WFE_NONCEREJECT: String(options.nonceRejectPercent ?? 5),
     PEBBLE_AUTHZREUSE: String(options.authorizationReusePercent ?? 0),
   }
@@ -98,8 +108,11 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     setTxt: (name, value) => manage('set-txt', { host: `${name}.`, value }),
     clearTxt: (name) => manage('clear-txt', { host: `${name}.` }),
     setServFail: (name) => manage('set-servfail', { host: `${name}.` }),
+    clearServFail: (name) => manage('clear-servfail', { host: `${name}.` }),
     log: () => logs.join(''),
     orderCount: () => logs.join('').match(/Added order "/g)?.length ?? 0,
+    pause: () => void pebble.kill('SIGSTOP'),
+    resume: () => void pebble.kill('SIGCONT'),
     stop: () => end(pebble),
     async restart() {
       pebble = run('pebble', args, environment, logs)

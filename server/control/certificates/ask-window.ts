@@ -10,13 +10,15 @@ import { commit, tell, type Work } from './work.ts'
 export async function askWindow(work: Work, certificate: store.WorkedCertificate, issuer: Issuer): Promise<void> {
   const active = certificate.activeVersion
   if (active === null) return
-  const info = await renewalInfo(work, issuer, active.chainPem)
+  const answer = await renewalInfo(work, issuer, active.chainPem)
+  const info = typeof answer === 'string' ? null : answer
   const now = work.now()
   const present = windowOf(certificate)
   const window = info === null ? present : chooseInWindow(info, present, now, work.random)
+  const pollAt = answer === 'never' ? null : nextPoll(active, info?.retryAfterMs ?? null, now, work.random)
   await commit(work, async (tx) => {
     await store.updateCertificate(tx, certificate.id, {
-      ariPollAt: nextPoll(active, info?.retryAfterMs ?? null, now, work.random),
+      ariPollAt: pollAt,
       ...(window === null ? {} : { ariStart: window.start, ariEnd: window.end, ariSelectedAt: window.selectedAt }),
       ...(info === null ? {} : { ariUrl: info.explanationUrl }),
     })
@@ -34,13 +36,14 @@ export function windowOf(row: {
   return start === null || end === null || selectedAt === null ? null : { start, end, selectedAt }
 }
 
-async function renewalInfo(work: Work, issuer: Issuer, chainPem: string): Promise<RenewalInfo | null> {
+/** `never` where the CA has no such call: it is not asked again for this certificate. */
+async function renewalInfo(work: Work, issuer: Issuer, chainPem: string): Promise<RenewalInfo | 'never' | 'failed'> {
   try {
-    return await issuer.renewalInfo(chainPem)
+    return (await issuer.renewalInfo(chainPem)) ?? 'never'
   } catch (error) {
     if (work.signal.aborted) throw error
     work.log.debug({ err: error, issuerId: issuer.id }, 'the CA did not say when to renew')
-    return null
+    return 'failed'
   }
 }
 

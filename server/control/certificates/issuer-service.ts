@@ -6,8 +6,10 @@ import { recordEvent } from '../events/record.ts'
 import { type Page, type Paged, paged, type WriteOptions } from '../schema.ts'
 import type { Vault } from '../vault.ts'
 import { readDirectoryMeta } from './acme-session.ts'
+import { readCircuit } from './circuit.ts'
 import { IssuerProblem } from './issuer.ts'
 import * as store from './issuer-store.ts'
+import { knownStagingUrl, type LimitOverrides, limitsOf } from './limits.ts'
 import type { IssuerCreateInput, IssuerPatchInput, IssuerView } from './schema.ts'
 import { wakeForIssuers } from './store.ts'
 
@@ -56,9 +58,11 @@ export function createIssuerService(deps: Deps): IssuerService {
       requireAdmin(actor)
       return write(db, options, async (tx) => {
         const present = await find(tx, id)
-        const { termsAgreed, ...columns } = input
+        const { termsAgreed, limits, ...columns } = input
         const agreedNow = termsAgreed === true && present.termsAgreedAt === null
-        const data = { ...columns, ...(agreedNow ? { termsAgreedAt: new Date() } : {}) }
+        const changedLimits =
+          limits === undefined ? {} : { limits: store.limitsColumn(limits as LimitOverrides | null) }
+        const data = { ...columns, ...changedLimits, ...(agreedNow ? { termsAgreedAt: new Date() } : {}) }
         const row = await store.updateIssuer(tx, id, data).catch(nameTaken)
         await changed(tx, actor, row, 'changed')
         return viewOf(row)
@@ -109,6 +113,9 @@ export function columnsOf(
     email: input.email ?? null,
     termsAgreedAt: input.termsAgreed === true ? new Date() : null,
     trustRootPem: input.trustRootPem ?? null,
+    stagingUrl: input.stagingUrl === undefined ? knownStagingUrl(input.directoryUrl) : input.stagingUrl,
+    preferredChain: input.preferredChain ?? null,
+    limits: store.limitsColumn((input.limits as LimitOverrides | null | undefined) ?? null),
     ...eab,
   }
 }
@@ -192,7 +199,18 @@ function viewOf(row: store.IssuerRow): IssuerView {
     eabKid: row.eabKid,
     hasTrustRoot: row.trustRootPem !== null,
     accountUrl: row.accounts[0]?.url ?? null,
+    stagingUrl: row.stagingUrl,
+    preferredChain: row.preferredChain,
+    limits: limitsOf(row),
+    failing: failingOf(row),
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   }
+}
+
+function failingOf(row: store.IssuerRow): IssuerView['failing'] {
+  const circuit = readCircuit(row.circuit)
+  if (circuit === null) return null
+  const { since, code, detail } = circuit
+  return { since, pausedUntil: circuit.openUntil, code, detail }
 }

@@ -1,10 +1,11 @@
 import { randomUUIDv7 } from 'node:crypto'
 import type { Db, Tx } from '../db.ts'
-import type { Prisma } from '../generated/client.ts'
+import { Prisma } from '../generated/client.ts'
 import { type Page, pageArguments } from '../schema.ts'
 import type { Vault } from '../vault.ts'
 import { type Circuit, readCircuit } from './circuit.ts'
 import { generateKeyPem } from './keys.ts'
+import type { LimitOverrides } from './limits.ts'
 
 /** An issuer with its present account. The sealed columns stay in this domain. */
 export type IssuerRow = Prisma.IssuerGetPayload<{ include: typeof withAccount }>
@@ -43,6 +44,11 @@ export function findLocalIssuer(db: Db): Promise<IssuerRow | null> {
 /** Writes a new issuer. Throws a unique violation for a name that is there. */
 export function insertIssuer(tx: Tx, data: Prisma.IssuerCreateInput): Promise<IssuerRow> {
   return tx.issuer.create({ data, include: withAccount })
+}
+
+/** The column of limits that were set; null: the known ones. */
+export function limitsColumn(limits: LimitOverrides | null): Prisma.InputJsonObject | typeof Prisma.DbNull {
+  return limits === null ? Prisma.DbNull : { ...limits }
 }
 
 /** Changes an issuer. */

@@ -82,6 +82,21 @@ const HistoryOrder = Type.Object({
 export const CertificateDetail = Type.Object({
   ...certificateFields,
   chainPem: Nullable(Type.String()),
+  /** When it is renewed if nothing changes, and why then. */
+  renewal: Nullable(
+    Type.Object({
+      at: Time,
+      /** What the CA suggests (RFC 9773). */
+      window: Nullable(Type.Object({ start: Time, end: Time, explanationUrl: Nullable(Type.String()) })),
+    }),
+  ),
+  /** While the issuer's limits let no order through: the place in its queue. */
+  queue: Nullable(
+    Type.Object({
+      position: Type.Integer({ description: 'How many orders go first; 10000 means that many or more.' }),
+      estimatedAt: Nullable(Time),
+    }),
+  ),
   hostnames: Type.Array(Type.Object({ id: Id, name: Type.String() }), {
     description: 'Those that use it, at most 50.',
   }),
@@ -106,6 +121,50 @@ export const Operation = Type.Object({
   result: Type.Optional(Type.Object({ certificateId: Type.Optional(Id), issuerId: Type.Optional(Id) })),
 })
 
+/** So many in a period; what was used comes back evenly over it. */
+const Limit = Type.Object(
+  {
+    capacity: Type.Integer({ minimum: 1, maximum: 10_000_000 }),
+    periodSeconds: Type.Integer({ minimum: 1, maximum: 31_536_000 }),
+  },
+  { additionalProperties: false },
+)
+
+/** What differs from the known limits of a CA. */
+const LimitChanges = Type.Object(
+  {
+    newOrders: Type.Optional(Nullable(Limit)),
+    certificatesPerDomain: Type.Optional(Nullable(Limit)),
+    certificatesPerSet: Type.Optional(Nullable(Limit)),
+    failuresPerName: Type.Optional(Nullable(Limit)),
+    exemptsReplacements: Type.Optional(Type.Boolean()),
+  },
+  { additionalProperties: false },
+)
+
+const stagingAndChain = {
+  stagingUrl: Type.Optional(
+    Nullable(
+      Type.String({
+        format: 'uri',
+        pattern: '^https://',
+        maxLength: 2_000,
+        description: "The CA's staging directory: what production refuses again and again is rehearsed there.",
+      }),
+    ),
+  ),
+  preferredChain: Type.Optional(
+    Nullable(
+      Type.String({
+        minLength: 1,
+        maxLength: 200,
+        description: 'Common name of the root whose chain is served where the CA offers several.',
+      }),
+    ),
+  ),
+  limits: Type.Optional(Nullable(LimitChanges)),
+}
+
 /** An issuer as administrators see it; never its account or root key. */
 export const Issuer = Type.Object({
   id: Id,
@@ -121,6 +180,22 @@ export const Issuer = Type.Object({
   eabKid: Nullable(Type.String()),
   hasTrustRoot: Type.Boolean(),
   accountUrl: Nullable(Type.String()),
+  stagingUrl: Nullable(Type.String()),
+  preferredChain: Nullable(Type.String()),
+  limits: Type.Object(
+    {
+      newOrders: Nullable(Limit),
+      certificatesPerDomain: Nullable(Limit),
+      certificatesPerSet: Nullable(Limit),
+      failuresPerName: Nullable(Limit),
+      exemptsReplacements: Type.Boolean(),
+    },
+    { description: 'What the CA is known to allow, or what was set; null: no limit is known.' },
+  ),
+  /** How the CA has been failing; null while it works. */
+  failing: Nullable(
+    Type.Object({ since: Time, pausedUntil: Nullable(Time), code: Type.String(), detail: Type.String() }),
+  ),
   createdAt: Time,
   updatedAt: Time,
 })
@@ -146,6 +221,7 @@ export const IssuerCreate = Type.Object(
       Type.String({ maxLength: 100_000, description: 'Roots trusted for this directory alone.' }),
     ),
     priority: Type.Optional(Priority),
+    ...stagingAndChain,
   },
   { additionalProperties: false },
 )
@@ -159,6 +235,7 @@ export const IssuerPatch = Type.Object(
     email: Type.Optional(Nullable(Email)),
     profile: Type.Optional(Nullable(Type.String({ minLength: 1, maxLength: 100 }))),
     termsAgreed: Type.Optional(Type.Literal(true)),
+    ...stagingAndChain,
   },
   { additionalProperties: false },
 )

@@ -15,6 +15,7 @@ import { limitProblem } from './problems.ts'
 import type { CertificateDetailView, CertificateQueryInput, CertificateView, OperationView } from './schema.ts'
 import * as store from './store.ts'
 import { isUploaded } from './uploads/upload-store.ts'
+import { queueOf, renewalOf } from './waiting.ts'
 
 /** Certificates as tenants see them. */
 export type CertificateService = {
@@ -38,7 +39,8 @@ export function createCertificateService(deps: {
       return paged(rows, query, viewOf)
     },
     async get(actor, id) {
-      return detailOf(await findFor(db, actor, id, 'viewer'))
+      const row = await findFor(db, actor, id, 'viewer')
+      return { ...detailOf(row), queue: await queueOf(db, row, new Date()) }
     },
     async renew(actor, id, options) {
       const row = await findFor(db, actor, id, 'member')
@@ -179,7 +181,14 @@ export function detailOf(row: store.DetailedCertificate): CertificateDetailView 
     problem: problemOf(order.problem),
   }))
   const history = [...versions, ...orders].sort((a, b) => b.at.localeCompare(a.at))
-  return { ...viewOf(row), chainPem: row.activeVersion?.chainPem ?? null, hostnames: row.hostnames, history }
+  return {
+    ...viewOf(row),
+    chainPem: row.activeVersion?.chainPem ?? null,
+    renewal: renewalOf(row),
+    queue: null,
+    hostnames: row.hostnames,
+    history,
+  }
 }
 
 /** A running order shows the certificate's present problem, an ended one its own. */

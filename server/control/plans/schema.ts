@@ -11,6 +11,13 @@ export const NewPlan = Type.Object({
   maxSites: Type.Optional(Nullable(Count)),
   maxHostnames: Type.Optional(Nullable(Count)),
   maxReleaseBytes: Type.Optional(Nullable(Bytes)),
+  issuerIds: Type.Optional(
+    Type.Array(Id, {
+      maxItems: 20,
+      uniqueItems: true,
+      description: 'Issuers in the order in which they are tried; empty: all that are enabled.',
+    }),
+  ),
 })
 
 /** Body of `POST /plans`. */
@@ -29,6 +36,7 @@ export const PlanView = Type.Object({
   maxSites: Nullable(Type.Integer()),
   maxHostnames: Nullable(Type.Integer()),
   maxReleaseBytes: Nullable(Type.Integer()),
+  issuerIds: Type.Array(Id),
   createdAt: Time,
   updatedAt: Time,
 })

@@ -3,6 +3,7 @@ import { type Db, isForeignKeyViolation, isUniqueViolation, write } from '../db.
 import { AppError, notFound } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
 import type { Plan } from '../generated/client.ts'
+import { requireIssuers } from '../known-issuers.ts'
 import { type Page, type Paged, pageArguments, paged, type WriteOptions } from '../schema.ts'
 import type { NewPlan, PlanChange, PlanView } from './schema.ts'
 import { deletePlan, insertPlan, updatePlan } from './store.ts'
@@ -55,12 +56,18 @@ export function createPlanService(db: Db): PlanService {
     },
     async create(actor, input, options) {
       requireAdmin(actor)
-      return saved(actor, 'plan.created', options, (tx) => insertPlan(tx, input))
+      return saved(actor, 'plan.created', options, async (tx) => {
+        await requireIssuers(tx, input.issuerIds)
+        return insertPlan(tx, input)
+      })
     },
     async change(actor, id, input, options) {
       requireAdmin(actor)
       await find(id)
-      return saved(actor, 'plan.changed', options, (tx) => updatePlan(tx, id, input))
+      return saved(actor, 'plan.changed', options, async (tx) => {
+        await requireIssuers(tx, input.issuerIds)
+        return updatePlan(tx, id, input)
+      })
     },
     async remove(actor, id, options) {
       requireAdmin(actor)
@@ -90,6 +97,7 @@ function planView(plan: Plan): PlanView {
     maxSites: plan.maxSites,
     maxHostnames: plan.maxHostnames,
     maxReleaseBytes: plan.maxReleaseBytes === null ? null : Number(plan.maxReleaseBytes),
+    issuerIds: plan.issuerIds,
     createdAt: plan.createdAt.toISOString(),
     updatedAt: plan.updatedAt.toISOString(),
   }

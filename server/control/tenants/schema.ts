@@ -16,6 +16,13 @@ export const TenantChange = Type.Object({
   name: Type.Optional(Name),
   planId: Type.Optional(Nullable(Id)),
   state: Type.Optional(State),
+  issuerIds: Type.Optional(
+    Type.Array(Id, {
+      maxItems: 20,
+      uniqueItems: true,
+      description: "As the plan's, and before it; empty: the plan's.",
+    }),
+  ),
 })
 
 /** Body of `PATCH /tenants/{id}`. */
@@ -27,6 +34,7 @@ export const TenantView = Type.Object({
   name: Type.String(),
   planId: Nullable(Id),
   planName: Nullable(Type.String()),
+  issuerIds: Type.Array(Id),
   state: State,
   isSystem: Type.Boolean({ description: "The platform's own." }),
   createdAt: Time,

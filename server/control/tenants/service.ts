@@ -2,6 +2,7 @@ import { type Actor, actorName, requireAdmin, requireTenant, visibleTenants } fr
 import { type Db, isForeignKeyViolation, isUniqueViolation, type Tx, write } from '../db.ts'
 import { AppError, notFound } from '../errors.ts'
 import { recordEvent } from '../events/record.ts'
+import { requireIssuers } from '../known-issuers.ts'
 import { type Paged, pageArguments, paged, type WriteOptions } from '../schema.ts'
 import type { NewTenant, TenantChange, TenantQuery, TenantView } from './schema.ts'
 import { deleteTenant, insertTenant, lockTenant, type TenantRow, tenantInclude, updateTenant } from './store.ts'
@@ -55,6 +56,7 @@ export function createTenantService(db: Db): TenantService {
       if (before.isSystem && input.state === 'suspended')
         throw new AppError('CONFLICT', "This is the platform's own tenant, which serves the panel.")
       return saveTenant(db, options, async (tx) => {
+        await requireIssuers(tx, input.issuerIds)
         const row = await updateTenant(tx, id, input)
         const action = row.state === before.state ? 'changed' : row.state === 'suspended' ? 'suspended' : 'resumed'
         await recordEvent(tx, tenantEvent(actor, row, `tenant.${action}`))
@@ -105,6 +107,7 @@ function tenantView(row: TenantRow): TenantView {
     name: row.name,
     planId: row.planId,
     planName: row.plan?.name ?? null,
+    issuerIds: row.issuerIds,
     state: row.state,
     isSystem: row.isSystem,
     createdAt: row.createdAt.toISOString(),
