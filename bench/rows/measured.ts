@@ -2,6 +2,7 @@ import { manyNames, proofToLive } from '../live.ts'
 import { databaseChange, storeChange } from './changes.ts'
 import type { MeasuredRow } from './figure-row.ts'
 import { fleetRow } from './fleet.ts'
+import { fleetPassRow } from './fleet-pass.ts'
 import { contextBuilds, ownScale } from './own-scale.ts'
 import { peersScale } from './peers-scale.ts'
 
@@ -13,6 +14,7 @@ export const measuredRows: readonly MeasuredRow[] = [
   storeChange,
   databaseChange,
   fleetRow,
+  fleetPassRow,
   {
     name: 'proof-to-live',
     title: 'from the proof of a name to its answer over TLS, one name at a time',

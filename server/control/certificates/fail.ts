@@ -37,10 +37,10 @@ export async function fail(
   { issuer, facts, issuers }: FailedAt,
   error: unknown,
 ): Promise<void> {
-  const failure = failureFrom(work, error, order.names)
+  const proofType = error instanceof IssuerProblem ? await store.challengeTypeOf(work.db, order.id) : null
+  const failure = failureFrom(work, error, order.names, proofType)
   const isValidation = failure.blame === 'validation'
   const departed = isValidation ? await departedSince(work, certificate) : certificate.departedAt
-  const proofType = isValidation ? await store.challengeTypeOf(work.db, order.id) : null
   const elsewhere = shunnedAfter(work, issuer.id, failure, facts, issuers)
   const next = nextOf(work, certificate, failure, departed, elsewhere !== null)
   const problem = { code: failure.code, detail: failure.detail }
@@ -53,7 +53,7 @@ export async function fail(
       problem: { ...problem, at: work.now().toISOString() },
       shunned: elsewhere ?? {},
       isRehearsing: rehearses(certificate, order, issuer, failure),
-      ...(proofType === null ? {} : { failedChallenge: proofType }),
+      ...(isValidation && proofType !== null ? { failedChallenge: proofType } : {}),
       departedAt: departed,
       ...store.noLease,
     })
@@ -64,8 +64,8 @@ export async function fail(
   work.log.warn({ names: order.names, code: failure.code, retryAt: next.dueAt, err: error }, 'no certificate yet')
 }
 
-function failureFrom(work: Work, error: unknown, names: readonly string[]): Failure {
-  if (error instanceof IssuerProblem) return failureOf(error, names)
+function failureFrom(work: Work, error: unknown, names: readonly string[], proofType: string | null): Failure {
+  if (error instanceof IssuerProblem) return failureOf(error, names, proofType)
   if (error instanceof CertificateError) return error.failure
   work.log.error({ err: error, names }, 'ordering a certificate failed on our side')
   return ownFailures.internal(names)

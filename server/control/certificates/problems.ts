@@ -191,6 +191,11 @@ const table: Readonly<Record<string, Row>> = {
     (names, detail) =>
       `DNSSEC of ${names} is broken, so the CA believes no answer. Mend the signatures, or remove the DS record at the registrar. The CA said: ${detail}`,
   ),
+  dnsProof: validation(
+    'DNS_PROOF',
+    (names, detail) =>
+      `The CA did not find the proof of ${names} in DNS. Its servers may still have remembered that there was none; it is tried again. Check that _acme-challenge of the name, or the CNAME there, leads to a zone of the DNS provider. The CA said: ${detail}`,
+  ),
   invalidProfile: adminSide(
     'INVALID_PROFILE',
     (names, detail) =>
@@ -200,12 +205,13 @@ const table: Readonly<Record<string, Row>> = {
 
 const unknown = refusal('REFUSED', (names, detail) => `The CA refused a certificate for ${names}: ${detail}`)
 
-/** What a CA's problem means for the certificate of `names`. A server-side status is never held against the tenant. */
-export function failureOf(problem: IssuerProblem, names: readonly string[]): Failure {
+/** What a CA's problem means for the certificate of `names`, which were to be proven by `proofType`. A server-side status is never held against the tenant. */
+export function failureOf(problem: IssuerProblem, names: readonly string[], proofType: string | null = null): Failure {
   // A compound problem (RFC 8555 section 6.7.1) says less than its first part.
   const [first] = problem.subproblems
   const type = suffix(problem.type) === 'compound' && first !== undefined ? first.type : problem.type
-  const row = table[suffix(type)] ?? (problem.status >= 500 ? table.serverInternal : undefined) ?? unknown
+  const kind = proofType === 'dns-01' && ['unauthorized', 'dns'].includes(suffix(type)) ? 'dnsProof' : suffix(type)
+  const row = table[kind] ?? (problem.status >= 500 ? table.serverInternal : undefined) ?? unknown
   const text = row.text(first?.name ?? names.join(', '), problem.detail.replace(/\.$/, ''))
   return {
     code: row.code,

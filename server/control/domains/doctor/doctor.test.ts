@@ -200,6 +200,7 @@ describe('the diagnosis', () => {
       'PORT_80',
       'CERTIFICATE',
       'LIVE',
+      'PROBE',
     ])
     expect(checks.find(({ code }) => code === 'CAA_FORBIDS')).toEqual({
       code: 'CAA_FORBIDS',
