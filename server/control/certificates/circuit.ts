@@ -17,20 +17,24 @@ export type Circuit = {
   readonly detail: string
 }
 
-/** One more failure that is the CA's own: it does not answer, or answers with a fault. Pure. */
+/**
+ * One more failure that is the CA's own: it does not answer, or answers with a fault. What was under way
+ * when the circuit opened and fails after it tells nothing new: only a failure of a new try lengthens the pause. Pure.
+ */
 export function afterFailure(
   present: Circuit | null,
   problem: { readonly code: string; readonly detail: string },
   now: Date,
   random: Random,
 ): Circuit {
+  if (present !== null && openUntil(present, now) !== null) return present
   const failures = (present?.failures ?? 0) + 1
   const since = present?.since ?? now.toISOString()
   const exponent = failures - OPENS_AFTER
   const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** Math.max(0, Math.min(exponent, 16)), MAX_PAUSE_MS)
   const spread = 1 + random() * SPREAD
-  const openUntil = exponent < 0 ? null : new Date(now.getTime() + pauseMs * spread).toISOString()
-  return { failures, since, openUntil, code: problem.code, detail: problem.detail }
+  const pausedUntil = exponent < 0 ? null : new Date(now.getTime() + pauseMs * spread).toISOString()
+  return { failures, since, openUntil: pausedUntil, code: problem.code, detail: problem.detail }
 }
 
 /** Until when the CA is left alone; null when it may be asked. */

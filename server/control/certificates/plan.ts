@@ -106,7 +106,9 @@ function planOpenOrder(
   const choice = chooseIssuer(certificate, issuers, now)
   if (choice.kind === 'none') return abandon
   if (choice.issuer.id === order.issuerId)
-    return choice.kind === 'issuer' ? resume : { kind: 'wait', until: choice.until, isFresh: false }
+    return choice.kind === 'issuer' || cannotWait(certificate.active, choice.until, now)
+      ? resume
+      : { kind: 'wait', until: choice.until, isFresh: false }
   if (!isItsIssuerEnabled || !mayWait(certificate, order.issuerId, issuers, now)) return abandon
   const until = issuers.find(({ id }) => id === order.issuerId)?.circuitOpenUntil ?? null
   return until === null || until <= now ? resume : { kind: 'wait', until, isFresh: false }
@@ -126,7 +128,8 @@ function planWithoutOrder(certificate: PlannedCertificate, issuers: readonly Pla
     const fresh = planFresh(certificate, active, issuers, now)
     if (fresh !== null) return fresh
   }
-  if (choice.kind === 'later') return { kind: 'wait', until: choice.until, isFresh: false }
+  if (choice.kind === 'later' && !cannotWait(active, choice.until, now))
+    return { kind: 'wait', until: choice.until, isFresh: false }
   return planOrder(certificate, choice.issuer, issuers, now)
 }
 
@@ -171,6 +174,12 @@ function planFresh(
   if (pollAt <= now && isReachable) return { kind: 'ask', issuerId: issuer.id }
   const next = isReachable ? pollAt : (circuitOpenUntil ?? pollAt)
   return { kind: 'wait', until: next < time ? next : time, isFresh: true }
+}
+
+/** Waiting for a CA that is left alone would use up more than half of what is left: it is tried all the same. */
+function cannotWait(active: PlannedVersion | null, until: Date, now: Date): boolean {
+  if (active === null || active.notAfter <= now) return false
+  return active.notAfter.getTime() - until.getTime() < ageMs(now, active.notAfter) / 2
 }
 
 /** The local CA is only a stand-in, and an issuer that was switched off is to be left. */
