@@ -16,6 +16,8 @@ const START_DEADLINE_MS = 30_000
 export type PebbleOptions = {
   /** Where Pebble sends http-01 requests (at 127.0.0.1, whatever the name). */
   readonly httpPort: number
+  /** And tls-alpn-01 connections; default nowhere. */
+  readonly tlsPort?: number
   /** Lifetime of what it issues; default 90 days. */
   readonly certificateValiditySeconds?: number
   /** Up to so long it sleeps before each validation; default not at all. */
@@ -152,7 +154,7 @@ function writeConfig(folder: string, ports: Pebble['ports'], options: PebbleOpti
     certificate: join(folder, 'ca.pem'),
     privateKey: join(folder, 'key.pem'),
     httpPort: options.httpPort,
-    tlsPort: 1,
+    tlsPort: options.tlsPort ?? 1,
     ocspResponderURL: '',
     externalAccountBindingRequired: options.externalAccounts !== undefined,
     externalAccountMACKeys: options.externalAccounts ?? {},

@@ -79,6 +79,7 @@ export type Stack = AsyncDisposable & {
 export type StackOptions = {
   readonly env?: NodeJS.ProcessEnv
   readonly httpPort?: number
+  readonly httpsPort?: number
   /** The one address that the listener binds; default every address. */
   readonly address?: string
   /** The commands that make it up; default `start` alone. */
@@ -91,8 +92,9 @@ export const admin = { email: 'admin@nameplate.test', password: 'correct horse b
 /** Starts a stack on free ports and waits until it says that it runs. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const dataDir = mkdtempSync(join(tmpdir(), 'nameplate-stack-'))
-  const [api = 0, https = 0, http = 0, metrics = 0] = await freePorts(4)
+  const [api = 0, tls = 0, http = 0, metrics = 0] = await freePorts(4)
   const httpPort = options.httpPort ?? http
+  const https = options.httpsPort ?? tls
   const env: NodeJS.ProcessEnv = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,

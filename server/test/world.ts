@@ -33,8 +33,8 @@ export type WorldOptions = {
 
 /** Starts Pebble and the whole product, which orders from it. */
 export async function startWorld(options: WorldOptions = {}): Promise<World> {
-  const [httpPort = 0] = await freePorts(1)
-  const pebble = await startPebble({ nonceRejectPercent: 0, ...options.pebble, httpPort })
+  const [httpPort = 0, httpsPort = 0] = await freePorts(2)
+  const pebble = await startPebble({ nonceRejectPercent: 0, ...options.pebble, httpPort, tlsPort: httpsPort })
   try {
     const env = {
       NAMEPLATE_ACME_DIRECTORY: pebble.directoryUrl,
@@ -44,7 +44,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       ...options.env,
     }
     const { commands = ['start'], address = '' } = options
-    const stack = await startStack({ env, httpPort, commands, address })
+    const stack = await startStack({ env, httpPort, httpsPort, commands, address })
     const root = await pebble.rootPem()
     const rootFile = join(stack.dataDir, 'test-root.pem')
     writeFileSync(rootFile, root)
