@@ -14,7 +14,7 @@ const DAY_MS = 24 * HOUR_MS
 const ORDER_MS = 8_000
 const FAILED_ORDER_MS = 4_000
 const POLL_MS = 200
-const PARALLELISM = 48
+const PARALLELISM = 32
 const FAILING_SHARE = 1 / 2
 /** How often the manager looks at the queue. */
 const PASS_MS = 5_000

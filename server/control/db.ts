@@ -10,8 +10,11 @@ export type Tx = Prisma.TransactionClient
 /** Longest time that a statement may take; a request never needs more. */
 const STATEMENT_TIMEOUT_MS = 30_000
 
+/** Longest wait for a connection of the pool: work that is under way in it takes milliseconds. */
+const MAX_WAIT_MS = 10_000
+
 /** Opens a pool of at most `connections`. Does not connect yet. */
-export function openDatabase(url: string, connections = 10): Db {
+export function openDatabase(url: string, connections = 20): Db {
   const adapter = new PrismaPg({
     connectionString: url,
     max: connections,
@@ -21,7 +24,7 @@ export function openDatabase(url: string, connections = 10): Db {
     // The adapter writes and reads times without their offset, so the session has to be in UTC.
     options: '-c timezone=UTC',
   })
-  return new PrismaClient({ adapter })
+  return new PrismaClient({ adapter, transactionOptions: { maxWait: MAX_WAIT_MS, timeout: STATEMENT_TIMEOUT_MS } })
 }
 
 /** Whether an error is a violated unique index (of the named constraint or fields, when given). */
@@ -66,14 +69,11 @@ class DryRun {
  */
 export async function write<T>(db: Db, options: { dryRun?: boolean }, work: (tx: Tx) => Promise<T>): Promise<T> {
   try {
-    return await db.$transaction(
-      async (tx) => {
-        const result = await work(tx)
-        if (options.dryRun === true) throw new DryRun(result)
-        return result
-      },
-      { timeout: STATEMENT_TIMEOUT_MS, maxWait: 10_000 },
-    )
+    return await db.$transaction(async (tx) => {
+      const result = await work(tx)
+      if (options.dryRun === true) throw new DryRun(result)
+      return result
+    })
   } catch (error) {
     if (error instanceof DryRun) return error.result as T
     throw error

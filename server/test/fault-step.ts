@@ -53,10 +53,10 @@ export async function liveThroughDeathAt(point: FaultPoint, id: string): Promise
   await using world = await startWorld({ env })
   try {
     const tenant = await insist(() => world.api.post<{ id: string }>('/tenants', { name: 'Tenant' }), 'a tenant')
-    const site = await insist(
-      () => world.api.post<{ id: string }>('/sites', { name: 'Site', tenantId: tenant.id, kind: 'static' }),
-      'a site',
-    )
+    // A call whose answer was lost may have been carried out: the next one has another name.
+    let attempt = 0
+    const named = () => ({ name: `Site ${(attempt += 1)}`, tenantId: tenant.id, kind: 'static' })
+    const site = await insist(() => world.api.post<{ id: string }>('/sites', named()), 'a site')
     const releases = await upload(world, site.id)
     const place = { tenantId: tenant.id, siteId: site.id }
     const hostname = await insist(() => addHostname(world, place, 'step.test').catch(found(world)), 'a hostname')

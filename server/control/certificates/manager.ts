@@ -16,7 +16,7 @@ import type { Whereabouts } from './work.ts'
 import { workOn } from './worker.ts'
 
 /** Certificates that are worked on at the same time; most of an order is waiting. */
-const PARALLELISM = 48
+const PARALLELISM = 32
 /** Of these, the most that failed before. */
 const FAILING_SHARE = 1 / 2
 /** Longest wait between passes, for hints that were lost. */

@@ -69,6 +69,14 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
   const upstreams: TestUpstream[] = []
   const names = ['p.example.com', 'q.example.com']
   const bytesIn = (): number => rig.observation.totals().counts[trafficFields.indexOf('bytesIn')] ?? 0
+  /** The count when what the tests before have sent is in it. */
+  const settled = async (): Promise<number> => {
+    for (;;) {
+      const count = bytesIn()
+      await sleep(1_500)
+      if (count === bytesIn()) return count
+    }
+  }
   const publish = (url: string, more: Partial<SiteRecord> = {}, key = 'p'): Promise<void> =>
     rig.publish([siteRecord(`${key}.example.com`, { kind: 'proxy', upstreams: [{ url, weight: 1 }], ...more })])
   const use = async (starting: Promise<TestUpstream>): Promise<TestUpstream> => {
@@ -151,7 +159,7 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
       const { url } = await use(startHttp(echo))
       await publish(url)
       const peers = new Set<number>()
-      const before = bytesIn()
+      const before = await settled()
       for (const [method, size] of [
         ['POST', 3_000_000],
         ['PUT', 1],
