@@ -55,7 +55,10 @@ export async function liveThroughDeathAt(point: FaultPoint, id: string): Promise
     const tenant = await insist(() => world.api.post<{ id: string }>('/tenants', { name: 'Tenant' }), 'a tenant')
     // A call whose answer was lost may have been carried out: the next one has another name.
     let attempt = 0
-    const named = () => ({ name: `Site ${(attempt += 1)}`, tenantId: tenant.id, kind: 'static' })
+    const named = () => {
+      attempt += 1
+      return { name: `Site ${attempt}`, tenantId: tenant.id, kind: 'static' }
+    }
     const site = await insist(() => world.api.post<{ id: string }>('/sites', named()), 'a site')
     const releases = await upload(world, site.id)
     const place = { tenantId: tenant.id, siteId: site.id }

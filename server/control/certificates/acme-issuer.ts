@@ -4,7 +4,7 @@ import { malformed, toRemoteAuthorization, toRemoteOrder } from './acme-answers.
 import { parseRetryAfter } from './acme-problem.ts'
 import { type AcmeIssuerOptions, type AcmeSession, createAcmeSession } from './acme-session.ts'
 import { certificateIdentifier, parseRenewalInfo } from './ari.ts'
-import { findOrder } from './find-order.ts'
+import { createOrderFinder } from './find-order.ts'
 import {
   type Issuer,
   IssuerProblem,
@@ -27,7 +27,7 @@ export function createAcmeIssuer(options: AcmeIssuerOptions): Issuer {
     kind: 'acme',
     ensureAccount: () => session.account(),
     placeOrder: (request) => place(session, request),
-    findOrder: (names, known) => findOrder(session, names, known),
+    findOrder: createOrderFinder(session),
     readOrder: (url) => session.call(async (client) => remote(await client.getOrder({ url } as Order))),
     async readAuthorization(url) {
       const thumbprint = await session.thumbprint()

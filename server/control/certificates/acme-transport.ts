@@ -8,7 +8,7 @@ import { IssuerProblem, ownProblems } from './issuer.ts'
 const TIMEOUT_MS = 20_000
 /** Larger than any chain or directory; what is more is refused while it is read. */
 const MAX_ANSWER_BYTES = 512 * 1_024
-const MAX_CONNECTIONS = 16
+const MAX_CONNECTIONS = 32
 
 /** An answer with a status below 400, or a rejected nonce. `data` is parsed JSON, or text. */
 export type AcmeAnswer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly data: unknown }
@@ -111,10 +111,14 @@ function parseBody(headers: IncomingHttpHeaders, text: string): unknown {
   }
 }
 
+/** Errors of connecting: no byte of the request has gone. */
+const neverSent = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
+
 function unreachable(url: string, cause: unknown): IssuerProblem {
   const error = cause as NodeJS.ErrnoException
   const timedOut = error.name === 'TimeoutError' || (error.cause as Error | undefined)?.name === 'TimeoutError'
   const reason = timedOut ? `no answer in time` : (error.code ?? error.message)
   const host = URL.canParse(url) ? new URL(url).host : 'the CA'
-  return new IssuerProblem({ type: ownProblems.unreachable, detail: `${host}: ${reason}`, cause })
+  const mayHaveTakenEffect = !neverSent.has(error.code ?? '')
+  return new IssuerProblem({ type: ownProblems.unreachable, detail: `${host}: ${reason}`, mayHaveTakenEffect, cause })
 }

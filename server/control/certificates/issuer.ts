@@ -124,6 +124,8 @@ export type IssuerProblemOptions = {
   /** HTTP status, 0 when there was no answer. */
   readonly status?: number
   readonly retryAfterMs?: number | null
+  /** No answer was seen, and the request may have been carried out all the same; default false. */
+  readonly mayHaveTakenEffect?: boolean
   /** The CA's own reference to what happened, for its support. */
   readonly instance?: string | null
   readonly subproblems?: readonly { readonly type: string; readonly detail: string; readonly name: string | null }[]
@@ -147,6 +149,7 @@ export class IssuerProblem extends Error {
   readonly status: number
   readonly retryAfterMs: number | null
   readonly instance: string | null
+  readonly mayHaveTakenEffect: boolean
   readonly subproblems: readonly { readonly type: string; readonly detail: string; readonly name: string | null }[]
 
   constructor(options: IssuerProblemOptions) {
@@ -156,6 +159,7 @@ export class IssuerProblem extends Error {
     this.status = options.status ?? 0
     this.retryAfterMs = options.retryAfterMs ?? null
     this.instance = options.instance ?? null
+    this.mayHaveTakenEffect = options.mayHaveTakenEffect ?? false
     this.subproblems = options.subproblems ?? []
   }
 }

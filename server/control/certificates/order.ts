@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { faultPoint } from '../../process/fault-point.ts'
 import { type Tx, write } from '../db.ts'
-import { IssuerProblem, type RemoteOrder } from './issuer.ts'
+import { IssuerProblem, type PlacedOrder, type RemoteOrder } from './issuer.ts'
 import { createCsr } from './keys.ts'
 import { holdLease } from './lease.ts'
 import type { Delivery, OrderRun } from './order-run.ts'
@@ -51,7 +51,7 @@ async function place(run: OrderRun, order: store.OrderRow): Promise<RemoteOrder>
   // With an account kept, the order may have been placed by a process that died before it kept the URL.
   const lost = order.accountId === null ? null : await findPlaced(run, order)
   if (lost === null) await commit(run, (tx) => store.saveAccount(tx, order.id, account?.id ?? null))
-  const placed = lost ?? (await run.issuer.placeOrder(order))
+  const placed = lost ?? (await placeNew(run, order))
   // Not kept yet: whoever resumes looks for it in the account's list of orders.
   faultPoint('order.answered')
   await commit(run, (tx) => store.savePlacedOrder(tx, order.id, placed))
@@ -67,6 +67,17 @@ async function check(run: OrderRun, order: store.OrderRow): Promise<void> {
   for (const hostnameId of run.hostnameIds) {
     const finding = await run.preflight(hostnameId, run.issuer.id, run.signal)
     if (finding !== null) throw new CertificateError(ownFailures.unready(order.names, finding))
+  }
+}
+
+/** A refusal, and a CA that was not reached at all, leave nothing behind that would have to be looked for. */
+async function placeNew(run: OrderRun, order: store.OrderRow): Promise<PlacedOrder> {
+  try {
+    return await run.issuer.placeOrder(order)
+  } catch (error) {
+    if (error instanceof IssuerProblem && !error.mayHaveTakenEffect)
+      await commit(run, (tx) => store.saveAccount(tx, order.id, null))
+    throw error
   }
 }
 

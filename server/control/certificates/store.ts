@@ -209,8 +209,8 @@ export async function savePlacedOrder(tx: Tx, id: string, placed: PlacedOrder): 
 
 /** Which of these orders at an issuer are in our rows. */
 export async function knownOrderUrls(db: Db, urls: readonly string[]): Promise<Set<string>> {
-  const rows = await db.order.findMany({ where: { url: { in: [...urls] } }, select: { url: true } })
-  return new Set(rows.flatMap(({ url }) => (url === null ? [] : [url])))
+  const rows = await db.$queryRaw<{ url: string }[]>`select url from "order" where url = any(${[...urls]}::text[])`
+  return new Set(rows.map(({ url }) => url))
 }
 
 /** Remembers that the issuer was still at work. Returns how often it was, this time included. */
