@@ -70,12 +70,9 @@ describe.each(runtimes)('proxy sites on %s', (runtime) => {
   const names = ['p.example.com', 'q.example.com']
   const bytesIn = (): number => rig.observation.totals().counts[trafficFields.indexOf('bytesIn')] ?? 0
   /** The count when what the tests before have sent is in it. */
-  const settled = async (): Promise<number> => {
-    for (;;) {
-      const count = bytesIn()
-      await sleep(1_500)
-      if (count === bytesIn()) return count
-    }
+  const settled = async (count = bytesIn()): Promise<number> => {
+    await sleep(1_500)
+    return count === bytesIn() ? count : settled()
   }
   const publish = (url: string, more: Partial<SiteRecord> = {}, key = 'p'): Promise<void> =>
     rig.publish([siteRecord(`${key}.example.com`, { kind: 'proxy', upstreams: [{ url, weight: 1 }], ...more })])
