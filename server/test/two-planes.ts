@@ -8,7 +8,7 @@ import { startPebble } from './pebble.ts'
 import { freePorts } from './ports.ts'
 import { descendants } from './process-tree.ts'
 import { type Command, eventually, startCommand, startStack } from './stack.ts'
-import { makeSite } from './world.ts'
+import { makeSite, type NewSite } from './world.ts'
 
 /** What came of it. */
 export type TwoPlanesResult = {
@@ -51,11 +51,13 @@ export async function orderOnTwoPlanes(run: {
   })
   stack.defer(() => second.end())
 
+  const urls = [first.apiUrl, `http://127.0.0.1:${api}/api/v1`]
+  const { token } = await again(() => signIn(first.apiUrl))
+  const site = await makeSite(apiClient(first.apiUrl, token), 'Two planes', { 'index.html': 'x' })
   const started = Date.now()
   const killer = killAtRandom([first.parents[0], second].filter((parent) => parent !== undefined))
   stack.defer(() => killer.stop())
-  const urls = [first.apiUrl, `http://127.0.0.1:${api}/api/v1`]
-  await addSlowly(urls, run)
+  await addSlowly({ urls, token, site }, run)
   await sleep(Math.max(0, run.minutes * 60_000 - (Date.now() - started)))
   await killer.stop()
   const isDone = async (): Promise<boolean> =>
@@ -72,11 +74,9 @@ export async function orderOnTwoPlanes(run: {
 
 /** One name after the other over the whole time, at either control plane, again until one has taken it. */
 async function addSlowly(
-  urls: readonly string[],
+  { urls, token, site }: { readonly urls: readonly string[]; readonly token: string; readonly site: NewSite },
   run: { readonly names: number; readonly minutes: number },
 ): Promise<void> {
-  const { token } = await again(() => signIn(urls[0] ?? ''))
-  const site = await again(() => makeSite(apiClient(urls[0] ?? '', token), 'Two planes', { 'index.html': 'x' }))
   const { tenantId, siteId } = site
   for (let index = 0; index < run.names; index += 1) {
     const name = `n${index}.planes.test`
