@@ -5,6 +5,11 @@ import { type Watch, watchNames } from './renewal-watch.ts'
 import { eventually } from './stack.ts'
 import { makeSite, startWorld, type World } from './world.ts'
 
+/** Names that are added at the same time. */
+const PARALLEL = 8
+/** Looks at how many are live; each reads them all. */
+const LOOK_MS = 3_000
+
 /** How large and how long. */
 export type RenewalRun = {
   readonly names: number
@@ -69,9 +74,16 @@ export async function renewUnderFaults(run: RenewalRun): Promise<RenewalResult> 
 
 async function addAll(world: World, names: readonly string[]): Promise<void> {
   const { tenantId, siteId } = await makeSite(world.api, 'Renewals', { 'index.html': 'served' })
-  for (const name of names)
-    await world.api.post<HostnameView>('/hostnames', { name, siteId, tenantId, ownership: 'trusted' })
-  await eventually(async () => (await liveCount(world)) === names.length, 'all are live', 600_000)
+  const add = async (offset: number): Promise<void> => {
+    for (const name of names.filter((_, index) => index % PARALLEL === offset))
+      await world.api.post<HostnameView>('/hostnames', { name, siteId, tenantId, ownership: 'trusted' })
+  }
+  await Promise.all(Array.from({ length: PARALLEL }, (_, offset) => add(offset)))
+  const isAllLive = async (): Promise<boolean> => {
+    await sleep(LOOK_MS)
+    return (await liveCount(world)) === names.length
+  }
+  await eventually(isAllLive, 'all are live', 600_000)
 }
 
 async function liveCount(world: World): Promise<number> {

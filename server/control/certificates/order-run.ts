@@ -21,6 +21,9 @@ export type Preflight = (
   signal: AbortSignal,
 ) => Promise<(CertificateProblem & { readonly isIssuersRefusal: boolean }) | null>
 
+/** A record that is not everywhere yet; `problem` says what is in the way, once that has taken long. */
+export type DnsWait = { readonly state: 'waiting'; readonly retryAfterMs: number; readonly problem: string | null }
+
 /** Proofs in DNS, by providers that tenants have set, or by a record that stands. */
 export type DnsProofs = {
   /** Whether a provider of the tenant (or of the platform) controls the challenge name of `name`. */
@@ -38,7 +41,7 @@ export type DnsProofs = {
     readonly name: string
     readonly value: string
     readonly signal: AbortSignal
-  }): Promise<{ readonly state: 'propagated' } | { readonly state: 'waiting'; readonly retryAfterMs: number }>
+  }): Promise<{ readonly state: 'propagated' } | DnsWait>
   /** Whether a lasting record (dns-persist-01) for this CA and account stands and is valid now. */
   hasPersistRecord(
     name: string,

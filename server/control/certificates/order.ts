@@ -16,10 +16,13 @@ const MAX_POLL_MS = 5_000
 export class OrderPendingError extends Error {
   override name = 'OrderPendingError'
   readonly retryAfterMs: number
+  /** What is in the way, for the tenant; null while it has not taken long. */
+  readonly problem: string | null
 
-  constructor(retryAfterMs: number) {
+  constructor(retryAfterMs: number, problem: string | null = null) {
     super(`the order is still pending at the issuer`)
     this.retryAfterMs = retryAfterMs
+    this.problem = problem
   }
 }
 
@@ -87,8 +90,8 @@ async function findPlaced(run: OrderRun, order: store.OrderRow) {
 }
 
 async function prove(run: OrderRun, order: store.OrderRow, remote: RemoteOrder): Promise<RemoteOrder> {
-  const waitMs = await answerChallenges(run, order, remote)
-  if (waitMs !== null) throw new OrderPendingError(waitMs)
+  const wait = await answerChallenges(run, order, remote)
+  if (wait !== null) throw new OrderPendingError(wait.retryAfterMs, wait.problem)
   const proven = await poll(run, remote, ['pending'])
   await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, proven))
   return proven

@@ -6,7 +6,7 @@ import { write } from '../db.ts'
 import { type ChallengeMeans, chooseChallenge } from './choose-challenge.ts'
 import type { RemoteAuthorization, RemoteChallenge, RemoteOrder } from './issuer.ts'
 import { holdLease } from './lease.ts'
-import type { OrderRun } from './order-run.ts'
+import type { DnsWait, OrderRun } from './order-run.ts'
 import { CertificateError, ownFailures } from './problems.ts'
 import * as store from './store.ts'
 import { createChallengeCertificate } from './tls-alpn.ts'
@@ -18,21 +18,21 @@ type Chosen = store.NewChallenge
 
 /**
  * Answers what the issuer wants proven and tells it so, when it will be answered. Authorizations that
- * are valid already are skipped (RFC 8555 section 7.1.3 allows it). Returns how long to wait for DNS, or
+ * are valid already are skipped (RFC 8555 section 7.1.3 allows it). Returns what is waited for in DNS, or
  * null when all is told.
  */
 export async function answerChallenges(
   run: OrderRun,
   order: store.OrderRow,
   remote: RemoteOrder,
-): Promise<number | null> {
+): Promise<DnsWait | null> {
   const authorizations = await Promise.all(remote.authorizationUrls.map((url) => run.issuer.readAuthorization(url)))
   const chosen: Chosen[] = []
   for (const authorization of authorizations.filter(isOpen)) chosen.push(await choose(run, authorization))
   if (chosen.length === 0) return null
   await publish(run, order, chosen)
-  const waitMs = await presentInDns(run, order, chosen)
-  if (waitMs !== null) return waitMs
+  const wait = await presentInDns(run, order, chosen)
+  if (wait !== null) return wait
   await confirmEdges(run, order, chosen)
   faultPoint('order.challenge-published')
   for (const challenge of chosen) if (!challenge.isSubmitted) await run.issuer.submitChallenge(challenge)
@@ -79,16 +79,17 @@ async function sealedCertificate(run: OrderRun, { type, name, keyAuthorization }
   return { certificatePem, keySealed: run.vault.seal(keyPem, store.challengeKeyContext(name)) }
 }
 
-async function presentInDns(run: OrderRun, order: store.OrderRow, chosen: readonly Chosen[]): Promise<number | null> {
-  const waits: number[] = []
+/** The longest wait among the records, or null when every one is everywhere. */
+async function presentInDns(run: OrderRun, order: store.OrderRow, chosen: readonly Chosen[]): Promise<DnsWait | null> {
+  let longest: DnsWait | null = null
   for (const { type, name, keyAuthorization } of chosen) {
     if (type !== 'dns-01') continue
     const value = createHash('sha256').update(keyAuthorization).digest('base64url')
     const { tenantId, signal } = run
     const result = await run.dns.present({ tenantId, orderId: order.id, name, value, signal })
-    if (result.state === 'waiting') waits.push(result.retryAfterMs)
+    if (result.state === 'waiting' && result.retryAfterMs >= (longest?.retryAfterMs ?? 0)) longest = result
   }
-  return waits.length === 0 ? null : Math.max(...waits)
+  return longest
 }
 
 /** The issuer is told only when it will be answered. */

@@ -122,18 +122,23 @@ async function resume(work: Work, { certificate, planned, issuers, plannedIssuer
     return delivery !== null
   } catch (error) {
     if (error instanceof LeaseLostError || work.signal.aborted) throw error
-    if (error instanceof OrderPendingError) await lookLater(work, order, error.retryAfterMs)
+    if (error instanceof OrderPendingError) await lookLater(work, order, error)
     else await fail(work, certificate, order, { issuer: row, facts: planned, issuers: plannedIssuers }, error)
     return true
   }
 }
 
 /** The CA, or DNS, is slow: nobody waits here for it. */
-async function lookLater(work: Work, order: store.OrderRow, askedMs: number): Promise<void> {
+async function lookLater(work: Work, order: store.OrderRow, pending: OrderPendingError): Promise<void> {
+  const { retryAfterMs: askedMs, problem } = pending
   await commit(work, async (tx) => {
     const looks = await store.countLook(tx, order.id)
     const waitMs = Math.max(askedMs, Math.min(SLOW_LOOK_MS * 2 ** Math.min(looks - 1, 10), MAX_SLOW_LOOK_MS))
-    await store.updateCertificate(tx, work.lease.certificateId, { dueAt: later(work, waitMs), ...store.noLease })
+    await store.updateCertificate(tx, work.lease.certificateId, {
+      dueAt: later(work, waitMs),
+      ...(problem === null ? {} : { problem: { code: 'DNS_WAITING', detail: problem, at: work.now().toISOString() } }),
+      ...store.noLease,
+    })
   })
 }
 

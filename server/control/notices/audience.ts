@@ -11,6 +11,7 @@ const ofTenant = new Set([
   'WILDCARD_NEEDS_DNS',
   'DNSSEC',
   'DNS_PROOF',
+  'DNS_WAITING',
   'NAME_NOT_ISSUABLE',
   'NAME_MISSING',
   'ADDRESS_V4',
