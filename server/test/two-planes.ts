@@ -95,7 +95,7 @@ async function again<T>(work: (attempt: number) => Promise<T>): Promise<T> {
     try {
       return await work(attempt)
     } catch (error) {
-      if (attempt > 200) throw error
+      if (attempt > 1_200) throw error
       await sleep(150)
     }
   }
@@ -106,7 +106,7 @@ function killAtRandom(parents: readonly Command[]) {
   let isStopped = false
   const running = (async () => {
     while (!isStopped) {
-      await sleep(2_000 + Math.random() * 3_000)
+      await sleep(3_000 + Math.random() * 4_000)
       const parent = parents[Math.floor(Math.random() * parents.length)]
       const child = descendants(parent?.pid ?? 0).find(({ command }) => command.includes('server/control.ts'))
       if (isStopped || child === undefined) continue
