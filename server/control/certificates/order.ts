@@ -5,7 +5,7 @@ import { IssuerProblem, type PlacedOrder, type RemoteOrder } from './issuer.ts'
 import { createCsr } from './keys.ts'
 import { holdLease } from './lease.ts'
 import type { Delivery, OrderRun } from './order-run.ts'
-import { CertificateError, ownFailures } from './problems.ts'
+import { CertificateError, isAccountLost, ownFailures } from './problems.ts'
 import { answerChallenges } from './prove.ts'
 import * as store from './store.ts'
 
@@ -78,7 +78,8 @@ async function placeNew(run: OrderRun, order: store.OrderRow): Promise<PlacedOrd
   try {
     return await run.issuer.placeOrder(order)
   } catch (error) {
-    if (error instanceof IssuerProblem && !error.mayHaveTakenEffect)
+    // Which account is lost, its order's row has to say.
+    if (error instanceof IssuerProblem && !error.mayHaveTakenEffect && !isAccountLost(error))
       await commit(run, (tx) => store.saveAccount(tx, order.id, null))
     throw error
   }
