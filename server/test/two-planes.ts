@@ -106,7 +106,7 @@ function killAtRandom(parents: readonly Command[]) {
   let isStopped = false
   const running = (async () => {
     while (!isStopped) {
-      await sleep(3_000 + Math.random() * 4_000)
+      await sleep(4_000 + Math.random() * 5_000)
       const parent = parents[Math.floor(Math.random() * parents.length)]
       const child = descendants(parent?.pid ?? 0).find(({ command }) => command.includes('server/control.ts'))
       if (isStopped || child === undefined) continue
