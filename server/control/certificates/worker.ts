@@ -93,8 +93,10 @@ async function wait(
   { until, isFresh }: Extract<Action, { kind: 'wait' }>,
 ): Promise<void> {
   if (isFresh) return settle(work, { dueAt: until, state: 'valid', ...store.noProblem })
-  const isServed = certificate.activeVersion !== null && certificate.activeVersion.notAfter > work.now()
-  const dueAt = new Date(until.getTime() + work.random() * (isServed ? WAKE_SPREAD_MS : 0))
+  // A spread that is small beside what is left of the certificate's life after the wait.
+  const leftMs = (certificate.activeVersion?.notAfter.getTime() ?? 0) - until.getTime()
+  const spreadMs = Math.min(WAKE_SPREAD_MS, Math.max(0, leftMs) / 4)
+  const dueAt = new Date(until.getTime() + work.random() * spreadMs)
   await settle(work, { dueAt })
 }
 
