@@ -41,12 +41,13 @@ export async function fail(
   const failure = failureFrom(work, error, order.names, proofType)
   const isValidation = failure.blame === 'validation'
   const departed = isValidation ? await departedSince(work, certificate) : certificate.departedAt
-  const elsewhere = shunnedAfter(work, issuer.id, failure, facts, issuers)
+  const elsewhere = order.isRehearsal ? null : shunnedAfter(work, issuer.id, failure, facts, issuers)
   const next = nextOf(work, certificate, failure, departed, elsewhere !== null)
   const problem = { code: failure.code, detail: failure.detail }
   const isNew = store.readStoredProblem(certificate.problem)?.code !== failure.code
   await commit(work, async (tx) => {
-    if (failure.endsOrder) await store.closeOrder(tx, order.id, 'invalid', problem)
+    if (failure.endsOrder || order.isRehearsal) await store.closeOrder(tx, order.id, 'invalid', problem)
+    if (error instanceof IssuerProblem && isAccountLost(error)) await forgetAccountOf(tx, order.id)
     if (!order.isRehearsal) await account(tx, work, order, issuer, failure)
     await store.updateCertificate(tx, certificate.id, {
       ...next.columns,
@@ -82,7 +83,6 @@ async function account(tx: Tx, work: Work, order: store.OrderRow, issuer: Issuer
   if (failure.blame === 'issuer')
     await saveCircuit(tx, issuer.id, afterFailure(await lockCircuit(tx, issuer.id), failure, now, work.random))
   else if (failure.blame === 'validation') await saveCircuit(tx, issuer.id, null)
-  if (failure.code === 'ACCOUNT_LOST') await forgetAccountOf(tx, order.id)
 }
 
 /**
@@ -176,8 +176,9 @@ function rehearses(
   { blame }: Failure,
 ): boolean {
   if (issuer.stagingUrl === null) return false
-  if (blame !== 'validation') return certificate.isRehearsing
-  return order.isRehearsal || certificate.failures + 1 >= REHEARSE_AFTER
+  if (blame === 'validation') return order.isRehearsal || certificate.failures + 1 >= REHEARSE_AFTER
+  // A staging directory that has a fault of its own holds nothing up: production is asked next.
+  return !order.isRehearsal && certificate.isRehearsing
 }
 
 /** Since when none of its names leads here; null while one does, or that is not known. */

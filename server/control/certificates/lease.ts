@@ -1,4 +1,4 @@
-import type { Db, Tx } from '../db.ts'
+import { type Db, type Tx, write } from '../db.ts'
 
 /** A holder that does not renew for this long is taken for dead. */
 const LEASE_SECONDS = 20
@@ -67,6 +67,14 @@ export async function holdLease(tx: Tx, lease: Lease): Promise<void> {
     update certificate set lease_expires_at = now() + make_interval(secs => ${LEASE_SECONDS})
      where id = ${lease.certificateId}::uuid and lease_holder = ${lease.holder}::uuid and lease_fence = ${lease.fence}`
   if (held !== 1) throw new LeaseLostError(`the lease on certificate ${lease.certificateId} is lost`)
+}
+
+/** One transaction that is only committed while the lease is the caller's. Throws `LeaseLostError`. */
+export async function writeHeld(db: Db, lease: Lease, work: (tx: Tx) => Promise<unknown>): Promise<void> {
+  await write(db, {}, async (tx) => {
+    await holdLease(tx, lease)
+    await work(tx)
+  })
 }
 
 /** Gives the certificate back; it stays due if it was. Does nothing when the lease is lost. */

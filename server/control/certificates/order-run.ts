@@ -33,7 +33,7 @@ export type DnsProofs = {
   /**
    * Writes the TXT record of a dns-01 challenge, again and again the same, and says whether every
    * authoritative server answers it. The record is removed by itself when the order has ended. Throws
-   * an error with `code` and `detail` that a tenant can act on.
+   * `DnsProviderError`.
    */
   present(record: {
     readonly tenantId: string

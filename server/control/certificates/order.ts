@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { faultPoint } from '../../process/fault-point.ts'
-import { type Tx, write } from '../db.ts'
 import { IssuerProblem, type PlacedOrder, type RemoteOrder } from './issuer.ts'
 import { createCsr } from './keys.ts'
-import { holdLease } from './lease.ts'
+import { writeHeld } from './lease.ts'
 import type { Delivery, OrderRun } from './order-run.ts'
 import { CertificateError, isAccountLost, ownFailures } from './problems.ts'
 import { answerChallenges } from './prove.ts'
@@ -44,7 +43,7 @@ export async function carryOut(run: OrderRun, order: store.OrderRow): Promise<De
   if (remote.state === 'invalid') throw await refusal(run, order, remote)
   if (remote.certificateUrl === null) throw new OrderPendingError(MAX_POLL_MS)
   const finished = remote
-  await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, finished))
+  await writeHeld(run.db, run.lease, (tx) => store.saveRemoteOrder(tx, order.id, finished))
   return deliver(run, order, remote.certificateUrl, csrPem, keyPem)
 }
 
@@ -53,11 +52,11 @@ async function place(run: OrderRun, order: store.OrderRow): Promise<RemoteOrder>
   const account = await run.issuer.ensureAccount()
   // With an account kept, the order may have been placed by a process that died before it kept the URL.
   const lost = order.accountId === null ? null : await findPlaced(run, order)
-  if (lost === null) await commit(run, (tx) => store.saveAccount(tx, order.id, account?.id ?? null))
+  if (lost === null) await writeHeld(run.db, run.lease, (tx) => store.saveAccount(tx, order.id, account?.id ?? null))
   const placed = lost ?? (await placeNew(run, order))
   // Not kept yet: whoever resumes looks for it in the account's list of orders.
   faultPoint('order.answered')
-  await commit(run, (tx) => store.savePlacedOrder(tx, order.id, placed))
+  await writeHeld(run.db, run.lease, (tx) => store.savePlacedOrder(tx, order.id, placed))
   faultPoint('order.placed')
   return placed
 }
@@ -80,7 +79,7 @@ async function placeNew(run: OrderRun, order: store.OrderRow): Promise<PlacedOrd
   } catch (error) {
     // Which account is lost, its order's row has to say.
     if (error instanceof IssuerProblem && !error.mayHaveTakenEffect && !isAccountLost(error))
-      await commit(run, (tx) => store.saveAccount(tx, order.id, null))
+      await writeHeld(run.db, run.lease, (tx) => store.saveAccount(tx, order.id, null))
     throw error
   }
 }
@@ -94,7 +93,7 @@ async function prove(run: OrderRun, order: store.OrderRow, remote: RemoteOrder):
   const wait = await answerChallenges(run, order, remote)
   if (wait !== null) throw new OrderPendingError(wait.retryAfterMs, wait.problem)
   const proven = await poll(run, remote, ['pending'])
-  await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, proven))
+  await writeHeld(run.db, run.lease, (tx) => store.saveRemoteOrder(tx, order.id, proven))
   return proven
 }
 
@@ -104,7 +103,7 @@ async function finalize(
   remote: RemoteOrder,
   csrPem: string,
 ): Promise<RemoteOrder> {
-  await commit(run, (tx) => store.saveRemoteOrder(tx, order.id, remote))
+  await writeHeld(run.db, run.lease, (tx) => store.saveRemoteOrder(tx, order.id, remote))
   const finalized = await run.issuer.finalizeOrder(remote, csrPem)
   // Not kept yet: whoever resumes asks for the order's state and does not finalize again.
   faultPoint('order.finalized')
@@ -151,12 +150,4 @@ async function refusal(run: OrderRun, order: store.OrderRow, remote: RemoteOrder
     return new IssuerProblem({ type, detail, status, instance, subproblems })
   }
   return new CertificateError(ownFailures.refused(order.names))
-}
-
-/** One transaction that is only committed while the lease is ours. */
-async function commit(run: OrderRun, work: (tx: Tx) => Promise<unknown>): Promise<void> {
-  await write(run.db, {}, async (tx) => {
-    await holdLease(tx, run.lease)
-    await work(tx)
-  })
 }

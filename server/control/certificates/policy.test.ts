@@ -260,6 +260,32 @@ test('what fails again and again in production is rehearsed at the staging direc
   expect(row.isRehearsing).toBe(false)
 })
 
+test('a staging directory that does not answer holds nothing up', async () => {
+  await using scene = await startScene({ challengeTypes: ['http-01'] })
+  const { db, ca, issuerId } = scene
+  const staging = await scene.start()
+  const roots = `${ca.caPem}\n${staging.caPem}`
+  await db.issuer.update({ where: { id: issuerId }, data: { stagingUrl: staging.directoryUrl, trustRootPem: roots } })
+  await staging.stop()
+  scene.responder.answer = 'wrong'
+  await scene.add('down.test')
+  for (const failures of [1, 2, 3]) {
+    await eventually(
+      async () => (await db.certificate.count({ where: { failures: { gte: failures }, leaseHolder: null } })) === 1,
+      `${failures} failures`,
+    )
+    await scene.wakeAll()
+  }
+  await eventually(
+    async () => (await db.order.count({ where: { isRehearsal: true, state: 'invalid' } })) === 1,
+    'tried',
+  )
+  await scene.wakeAll()
+  await certificateInState(db, 'down.test', 'valid')
+  expect(ca.log.of('issued')).toHaveLength(1)
+  expect((await db.issuer.findFirstOrThrow()).circuit).toBeNull()
+})
+
 test('a name that failed over HTTP is proven in the TLS handshake', async () => {
   const { promise, resolve } = Promise.withResolvers<Db>()
   await using door = await startAlpnDoor(promise)

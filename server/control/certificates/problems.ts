@@ -258,7 +258,13 @@ export const ownFailures = {
     ...ours,
     blame: finding.isIssuersRefusal ? 'refusal' : 'own',
   }),
-  dns: (problem: CertificateProblem): Failure => ({ ...problem, ...ours, endsOrder: false }),
+  dnsProvider: (names: readonly string[], reason: string, retryAfterMs: number | null): Failure => ({
+    code: 'DNS_PROVIDER',
+    detail: `The record that proves ${names.join(', ')} could not be written: ${reason}. The same order goes on when it can be.`,
+    ...ours,
+    retryAfterMs,
+    endsOrder: false,
+  }),
   unusable: (names: readonly string[], reason: string): Failure => ({
     code: 'CERTIFICATE_UNUSABLE',
     detail: `The CA issued a certificate for ${names.join(', ')} that cannot be served: ${reason}. The old one stays in use.`,

@@ -88,6 +88,36 @@ test.each<[string, string, (servers: NameServers) => Parameters<typeof addProvid
   },
 )
 
+test('a provider that refuses is named, and the same order goes on when its key is right', async () => {
+  await using servers = await startNameServers([{ name: 'two.test', at: 'knot' }])
+  await using pebble = await startPebble({ httpPort: 1, dnsServer: servers.resolver })
+  await using database = await createTestDatabase()
+  const { db } = database
+  await useAcme(db, pebble)
+  const { solver } = makeDnsParts(db, { servers })
+  const dns = createDnsProofs({ db, solver, doctorIssuers: createDoctorIssuers({ db, version: 'test' }) })
+  const owner = await createTenantSite(db)
+  const config = { server: servers.primaries.knot, keyName: 'long-key.example', algorithm: 'hmac-sha512' } as const
+  const add = (secret: string) =>
+    addProvider(db, { tenantId: owner.tenantId, kind: 'rfc2136', config, secret, zones: ['two.test'] })
+  const wrong = await add(Buffer.alloc(64, 1).toString('base64'))
+  await createVerifiedHostname(db, owner, '*.two.test')
+  await using manager = startManager(database, { dns })
+  const failing = await certificateInState(db, '*.two.test', 'failing')
+  expect(failing.problem).toMatchObject({ code: 'DNS_PROVIDER' })
+  expect(failing.orders.map(({ state }) => state)).toEqual(['pending'])
+
+  await db.dnsProvider.delete({ where: { id: wrong.id } })
+  await add(tsigKeys['long-key.example'].secret)
+  await eventually(async () => {
+    await db.certificate.updateMany({ where: { state: 'failing', leaseHolder: null }, data: { dueAt: new Date() } })
+    manager.wake()
+    return (await db.certificate.count({ where: { state: 'valid' } })) === 1
+  }, 'issued')
+  const orders = await db.order.findMany({ where: { state: 'valid' } })
+  expect(orders).toHaveLength(1)
+})
+
 test('a record that stands in DNS proves a wildcard by dns-persist-01, for this CA and account alone', async () => {
   await using dnsServer = await startTestDns()
   await using database = await createTestDatabase()

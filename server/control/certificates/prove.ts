@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { isIP } from 'node:net'
 import { http01Key, tlsAlpn01Key } from '../../contract/records.ts'
 import { faultPoint } from '../../process/fault-point.ts'
-import { write } from '../db.ts'
+import { DnsProviderError } from '../dns/provider.ts'
 import { type ChallengeMeans, chooseChallenge } from './choose-challenge.ts'
 import type { RemoteAuthorization, RemoteChallenge, RemoteOrder } from './issuer.ts'
-import { holdLease } from './lease.ts'
+import { writeHeld } from './lease.ts'
 import type { DnsWait, OrderRun } from './order-run.ts'
 import { CertificateError, ownFailures } from './problems.ts'
 import * as store from './store.ts'
@@ -36,7 +36,7 @@ export async function answerChallenges(
   await confirmEdges(run, order, chosen)
   faultPoint('order.challenge-published')
   for (const challenge of chosen) if (!challenge.isSubmitted) await run.issuer.submitChallenge(challenge)
-  await commit(run, (tx) => store.markSubmitted(tx, order.id))
+  await writeHeld(run.db, run.lease, (tx) => store.markSubmitted(tx, order.id))
   faultPoint('order.challenge-submitted')
   return null
 }
@@ -67,7 +67,7 @@ async function publish(run: OrderRun, order: store.OrderRow, chosen: readonly Ch
   const fresh = chosen.filter(({ url }) => !kept.has(url))
   if (fresh.length === 0) return
   const certificates = await Promise.all(fresh.map((challenge) => sealedCertificate(run, challenge)))
-  await commit(run, async (tx) => {
+  await writeHeld(run.db, run.lease, async (tx) => {
     for (const [index, challenge] of fresh.entries())
       await store.publishChallenge(tx, order.id, challenge, certificates[index] ?? null)
   })
@@ -86,10 +86,19 @@ async function presentInDns(run: OrderRun, order: store.OrderRow, chosen: readon
     if (type !== 'dns-01') continue
     const value = createHash('sha256').update(keyAuthorization).digest('base64url')
     const { tenantId, signal } = run
-    const result = await run.dns.present({ tenantId, orderId: order.id, name, value, signal })
+    const result = await run.dns.present({ tenantId, orderId: order.id, name, value, signal }).catch(notWritten(order))
     if (result.state === 'waiting' && result.retryAfterMs >= (longest?.retryAfterMs ?? 0)) longest = result
   }
   return longest
+}
+
+/** What a provider says is the tenant's to mend, not a fault of ours. */
+function notWritten({ names }: store.OrderRow): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof DnsProviderError)) throw error
+    const reason = error.message.replace(/\.$/, '')
+    throw new CertificateError(ownFailures.dnsProvider(names, reason, error.retryAfterMs), error)
+  }
 }
 
 /** The issuer is told only when it will be answered. */
@@ -106,11 +115,4 @@ async function confirmEdges(run: OrderRun, order: store.OrderRow, chosen: readon
 
 function isOpen(authorization: RemoteAuthorization): boolean {
   return !authorization.isValid && authorization.error === null
-}
-
-async function commit(run: OrderRun, work: Parameters<typeof write<void>>[2]): Promise<void> {
-  await write(run.db, {}, async (tx) => {
-    await holdLease(tx, run.lease)
-    await work(tx)
-  })
 }

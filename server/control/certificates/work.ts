@@ -1,9 +1,9 @@
 import type { Logger } from '../../process/log.ts'
-import { type Db, write as inTransaction, type Tx } from '../db.ts'
+import type { Db, Tx } from '../db.ts'
 import { recordEvent } from '../events/record.ts'
 import type { Vault } from '../vault.ts'
 import type { Issuers } from './issuers.ts'
-import { holdLease, type Lease } from './lease.ts'
+import { type Lease, writeHeld } from './lease.ts'
 import type { AwaitAcked, DnsProofs, Preflight, RecheckBeforeOrder } from './order-run.ts'
 import type { Random } from './schedule.ts'
 import * as store from './store.ts'
@@ -30,11 +30,8 @@ export type WorkerDeps = {
 export type Work = WorkerDeps & { readonly lease: Lease; readonly signal: AbortSignal }
 
 /** One transaction that is only committed while the lease is ours. Throws `LeaseLostError`. */
-export async function commit(work: Work, write: (tx: Tx) => Promise<unknown>): Promise<void> {
-  await inTransaction(work.db, {}, async (tx) => {
-    await holdLease(tx, work.lease)
-    await write(tx)
-  })
+export function commit(work: Work, change: (tx: Tx) => Promise<unknown>): Promise<void> {
+  return writeHeld(work.db, work.lease, change)
 }
 
 /** Changes the certificate's row and gives it back. */

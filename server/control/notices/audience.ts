@@ -12,6 +12,7 @@ const ofTenant = new Set([
   'DNSSEC',
   'DNS_PROOF',
   'DNS_WAITING',
+  'DNS_PROVIDER',
   'NAME_NOT_ISSUABLE',
   'NAME_MISSING',
   'ADDRESS_V4',

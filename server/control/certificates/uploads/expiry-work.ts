@@ -1,6 +1,6 @@
-import { type Db, hint, type Tx, write } from '../../db.ts'
+import { type Db, hint, type Tx } from '../../db.ts'
 import { recordEvent } from '../../events/record.ts'
-import { holdLease, type Lease } from '../lease.ts'
+import { type Lease, writeHeld } from '../lease.ts'
 import { loadForWork, noLease, updateCertificate, type WorkedCertificate } from '../store.ts'
 import { planUploaded, type UploadedHostname, type UploadPlan } from './expiry.ts'
 import { removeUploaded, stopServing, wantFallback } from './upload-store.ts'
@@ -14,8 +14,7 @@ export type UploadWork = { readonly db: Db; readonly lease: Lease; readonly now:
  * that ends in this moment is seen or comes after. Throws `LeaseLostError` and what the database throws.
  */
 export async function workOnUploaded(work: UploadWork, id: string): Promise<void> {
-  await write(work.db, {}, async (tx) => {
-    await holdLease(tx, work.lease)
+  await writeHeld(work.db, work.lease, async (tx) => {
     const certificate = await loadForWork(tx, id)
     if (certificate === null) return
     const { activeVersion: active, state, fallbackToAcme, expiryWarnings, leavingAt, hostnames } = certificate
