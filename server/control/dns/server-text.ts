@@ -1,13 +1,9 @@
+import { readServer } from '../outbound/server-text.ts'
 import { DnsProviderError } from './provider.ts'
 
-const DNS_PORT = 53
-
-/** Splits `name`, `name:port`, `192.0.2.1:port`, `2001:db8::1` and `[2001:db8::1]:port`. Throws `DnsProviderError`. */
-export function splitServer(server: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s/]+))(?::(\d{1,5}))?$/i.exec(server)
-  const isBare6 = /^[0-9a-f:.]+$/i.test(server) && server.split(':').length > 2
-  const host = isBare6 ? server : (match?.[1] ?? match?.[2])
-  const port = isBare6 || match?.[3] === undefined ? DNS_PORT : Number(match[3])
-  if (host !== undefined && port > 0 && port < 65_536) return { host, port }
+/** See `readServer`. Throws `DnsProviderError` for what it does not read. */
+export function splitServer(server: string): { readonly host: string; readonly port: number } {
+  const read = readServer(server)
+  if (read !== null) return read
   throw new DnsProviderError('config', `"${server}" is not a name or an address, with or without a port`)
 }

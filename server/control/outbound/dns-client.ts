@@ -1,6 +1,8 @@
 import { getServers } from 'node:dns'
 import type { Reach } from '../../contract/reach.ts'
-import { type DnsLimits, type DnsQueryType, type DnsReply, type DnsServer, queryDns } from './dns-query.ts'
+import type { DnsTarget } from './dns-exchange.ts'
+import { type DnsLimits, type DnsQueryType, type DnsReply, queryDns } from './dns-query.ts'
+import { readServer } from './server-text.ts'
 
 const DNS_PORT = 53
 /** More resolvers than this are not tried for one question. */
@@ -44,14 +46,9 @@ export function createDnsClient(options: DnsClientOptions): DnsClient {
   }
 }
 
-function resolvers(dnsServers: readonly string[] | null): DnsServer[] {
-  return (dnsServers ?? getServers()).slice(0, MAX_RESOLVERS).map(readServer)
-}
-
-/** `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1` or `[2001:db8::1]:53`. */
-function readServer(text: string): DnsServer {
-  const bracketed = /^\[(.+)\](?::(\d+))?$/.exec(text)
-  const plain = /^([0-9.]+):(\d+)$/.exec(text)
-  const [, address = text, port = String(DNS_PORT)] = bracketed ?? plain ?? []
-  return { address, port: Number(port) }
+function resolvers(dnsServers: readonly string[] | null): DnsTarget[] {
+  return (dnsServers ?? getServers()).slice(0, MAX_RESOLVERS).flatMap((text) => {
+    const server = readServer(text)
+    return server === null ? [] : [{ address: server.host, port: server.port }]
+  })
 }

@@ -10,21 +10,31 @@ export type DnsExchange = {
   readonly timeoutMs: number
   readonly isAnswer: (message: Buffer) => boolean
   readonly signal?: AbortSignal | undefined
+  /** UDP alone: it is sent once more after so long, since packets get lost. */
+  readonly resendMs?: number
 }
 
 /** Sends one DNS message by UDP and gives the first answer that is one. Throws `DialError`. */
 export function exchangeUdp(target: DnsTarget, message: Buffer, options: DnsExchange): Promise<Buffer> {
   const socket = createSocket(isIPv6(target.address) ? 'udp6' : 'udp4')
+  let again: NodeJS.Timeout | undefined
   return withLimits(
     options,
-    () => socket.close(),
+    () => {
+      clearTimeout(again)
+      socket.close()
+    },
     (resolve, reject) => {
       socket.on('error', (error) => reject(unreachable(error)))
       socket.on('message', (answer) => {
         if (options.isAnswer(answer)) resolve(answer)
       })
       // A connected socket hears the target alone, and learns at once that nothing listens there.
-      socket.on('connect', () => socket.send(message))
+      socket.on('connect', () => {
+        socket.send(message, () => undefined)
+        if (options.resendMs !== undefined)
+          again = setTimeout(() => socket.send(message, () => undefined), options.resendMs)
+      })
       socket.connect(target.port, target.address)
     },
   )

@@ -80,7 +80,7 @@ test('a silent server, garbage, a refused port: an answer that there is none', a
   expect(await ask('garbage.test')).toEqual({ kind: 'none', reason: 'no answer in time' })
   const [port = 0] = await freePorts(1)
   const none = await queryDns({ address: '127.0.0.1', port }, { name: 'a.test', type: 'A', ...recursive }, limits())
-  expect(none).toEqual({ kind: 'none', reason: 'nothing answers DNS there' })
+  expect(none).toEqual({ kind: 'none', reason: 'nothing answers there' })
 })
 
 test('the caller ends it at any time', async () => {
@@ -180,7 +180,11 @@ describe('packets that are not the answer', () => {
       const reply = await queryDns(server, { name: 'cut.test', type: 'A', ...recursive }, limits(timeoutMs))
       reasons.push(reply.kind === 'none' ? reply.reason : reply)
     }
-    expect(reasons).toEqual(['no answer in time', 'it closed the connection', 'it answered something else'])
+    expect(reasons).toEqual([
+      'no answer in time',
+      'the connection was closed without an answer',
+      'what answers there does not speak DNS',
+    ])
     tcp.close()
   })
 })

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
-import { createSocket } from 'node:dgram'
-import { connect, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import { type Answer, decode, encode, type Packet } from 'dns-packet'
+import { type DnsTarget, exchangeTcp, exchangeUdp } from './dns-exchange.ts'
 
 /** What UDP may carry without fragments (DNS Flag Day 2020); larger answers come over TCP. */
 const UDP_BYTES = 1_232
@@ -59,9 +59,6 @@ export type DnsReply =
     }
   | { readonly kind: 'none'; readonly reason: string }
 
-/** A server by address, never by name. */
-export type DnsServer = { readonly address: string; readonly port: number }
-
 /** `timeoutMs` is for all tries of one question together. */
 export type DnsLimits = { readonly timeoutMs: number; readonly signal: AbortSignal }
 
@@ -69,7 +66,7 @@ export type DnsLimits = { readonly timeoutMs: number; readonly signal: AbortSign
  * Asks one server one question over UDP, and over TCP when the answer is cut. Packets that are no answer to
  * this very question are ignored. Never throws, always ends within the limits. The caller judges the address.
  */
-export async function queryDns(server: DnsServer, question: DnsQuestion, limits: DnsLimits): Promise<DnsReply> {
+export async function queryDns(server: DnsTarget, question: DnsQuestion, limits: DnsLimits): Promise<DnsReply> {
   const signal = AbortSignal.any([limits.signal, AbortSignal.timeout(limits.timeoutMs)])
   try {
     const message = await exchange(server, question, true, limits.timeoutMs, signal)
@@ -82,15 +79,17 @@ export async function queryDns(server: DnsServer, question: DnsQuestion, limits:
 }
 
 async function exchange(
-  server: DnsServer,
+  server: DnsTarget,
   question: DnsQuestion,
   withEdns: boolean,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Buffer> {
   const query = encodeQuery(question, withEdns)
-  const message = await overUdp(server, query, timeoutMs, signal)
-  return (message.readUInt16BE(2) & flags.truncated) === 0 ? message : overTcp(server, query, signal)
+  const isAnswer = (answer: Buffer): boolean => isAnswerTo(answer, query)
+  const message = await exchangeUdp(server, query, { timeoutMs, isAnswer, signal, resendMs: timeoutMs / 3 })
+  const isCut = (message.readUInt16BE(2) & flags.truncated) !== 0
+  return isCut ? exchangeTcp(server, query, { timeoutMs, isAnswer, signal }) : message
 }
 
 function encodeQuery(question: DnsQuestion, withEdns: boolean): Buffer {
@@ -115,66 +114,6 @@ const edns: Answer = {
   flags: 0,
   flag_do: false,
   options: [],
-}
-
-/** One socket on a random port, connected, so that the system passes on packets of that server alone; sent twice. */
-function overUdp(server: DnsServer, query: Buffer, timeoutMs: number, signal: AbortSignal): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket(isIP(server.address) === 6 ? 'udp6' : 'udp4')
-    let again: NodeJS.Timeout | undefined
-    let isOver = false
-    const end = (settle: () => void): void => {
-      if (isOver) return
-      isOver = true
-      clearTimeout(again)
-      signal.removeEventListener('abort', expire)
-      socket.close()
-      settle()
-    }
-    const fail = (error: unknown): void => end(() => reject(error))
-    const expire = (): void => fail(signal.reason)
-    if (signal.aborted) return expire()
-    signal.addEventListener('abort', expire, { once: true })
-    socket.on('error', fail)
-    socket.on('message', (message) => {
-      if (isAnswerTo(message, query)) end(() => resolve(message))
-    })
-    // The callback gets an error where it cannot connect; the types do not say so.
-    socket.connect(server.port, server.address, (error?: Error) => {
-      if (error != null) return fail(error)
-      if (isOver) return
-      const send = (): void => socket.send(query, () => undefined)
-      send()
-      again = setTimeout(send, timeoutMs / 3)
-    })
-  })
-}
-
-function overTcp(server: DnsServer, query: Buffer, signal: AbortSignal): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: server.address, port: server.port, signal })
-    // At most two bytes of length and 65,535 of message.
-    let pending = Buffer.alloc(0)
-    const fail = (error: Error): void => {
-      socket.destroy()
-      reject(error)
-    }
-    socket.on('error', fail)
-    socket.on('close', () => fail(new Error('it closed the connection')))
-    socket.on('connect', () => {
-      const length = Buffer.alloc(2)
-      length.writeUInt16BE(query.length)
-      socket.write(Buffer.concat([length, query]))
-    })
-    socket.on('data', (chunk: Buffer) => {
-      pending = Buffer.concat([pending, chunk])
-      if (pending.length < 2 || pending.length < 2 + pending.readUInt16BE(0)) return
-      const message = pending.subarray(2, 2 + pending.readUInt16BE(0))
-      if (!isAnswerTo(message, query)) return fail(new Error('it answered something else'))
-      socket.destroy()
-      resolve(message)
-    })
-  })
 }
 
 /** The same id and, but for case, the same question: all else is garbage or forged (RFC 5452 section 9.1). */
@@ -288,9 +227,5 @@ const extendedErrors: Readonly<Record<number, string>> = {
 }
 
 function reasonOf(error: unknown, signal: AbortSignal): string {
-  if (signal.aborted) return 'no answer in time'
-  const { code, message } = error as NodeJS.ErrnoException
-  if (code === 'ECONNREFUSED') return 'nothing answers DNS there'
-  if (code === 'ENETUNREACH' || code === 'EHOSTUNREACH') return 'there is no way to it from here'
-  return code === undefined ? message : `the lookup failed (${code})`
+  return signal.aborted ? 'no answer in time' : (error as Error).message
 }
