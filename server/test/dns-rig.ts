@@ -12,7 +12,7 @@ import { createDialler } from '../control/outbound/dialler.ts'
 import { createHttpCaller } from '../control/outbound/http-call.ts'
 import type { Vault } from '../control/vault.ts'
 import { testVault } from './certificate-rig.ts'
-import type { NameServers } from './name-servers.ts'
+import { type NameServers, POWERDNS_KEY, tsigKeys } from './name-servers.ts'
 
 /** The parts of dns-01 over a database and the name servers of a test; loopback counts as allowed. */
 export type DnsParts = {
@@ -62,3 +62,37 @@ export function addProvider(
   const secretSealed = secret === undefined ? null : vault.seal(secret, secretContext(id))
   return db.$transaction((tx) => insertProvider(tx, { id, tenantId, kind, name: id, config, secretSealed, zones }))
 }
+
+/** The platform's providers that the suites issue with, over a CNAME into a zone of each. */
+export const platformProviders: readonly {
+  readonly what: string
+  readonly target: string
+  /** The address of the zone's last authoritative server. */
+  readonly last: string
+  readonly of: (servers: NameServers) => Parameters<typeof addProvider>[1]
+}[] = [
+  {
+    what: 'Knot by RFC 2136 with TSIG',
+    target: 'customer.test.two.test',
+    last: '127.0.0.3',
+    of: ({ primaries }) => ({
+      tenantId: null,
+      kind: 'rfc2136',
+      config: { server: primaries.knot, keyName: 'long-key.example', algorithm: 'hmac-sha512' },
+      secret: tsigKeys['long-key.example'].secret,
+      zones: ['two.test'],
+    }),
+  },
+  {
+    what: 'PowerDNS by its API',
+    target: 'customer.test.power.test',
+    last: '127.0.0.4',
+    of: ({ powerDnsUrl }) => ({
+      tenantId: null,
+      kind: 'powerdns',
+      config: { url: powerDnsUrl, serverId: 'localhost' },
+      secret: POWERDNS_KEY,
+      zones: ['power.test'],
+    }),
+  },
+]

@@ -13,8 +13,8 @@ import {
 } from '../../test/certificate-rig.ts'
 import { createTestDatabase } from '../../test/database.ts'
 import { startTestDns } from '../../test/dns.ts'
-import { addProvider, makeDnsParts } from '../../test/dns-rig.ts'
-import { type NameServers, POWERDNS_KEY, startNameServers, tsigKeys } from '../../test/name-servers.ts'
+import { addProvider, makeDnsParts, platformProviders } from '../../test/dns-rig.ts'
+import { startNameServers, tsigKeys } from '../../test/name-servers.ts'
 import { startPebble } from '../../test/pebble.ts'
 import { cleanUp } from '../dns/cleanup.ts'
 import { createDnsProofs } from './dns-proofs.ts'
@@ -24,32 +24,9 @@ import { wakePaused } from './store.ts'
 
 const never = new AbortController().signal
 
-test.each<[string, string, (servers: NameServers) => Parameters<typeof addProvider>[1]]>([
-  [
-    'Knot, by RFC 2136 with TSIG',
-    'customer.test.two.test',
-    ({ primaries }) => ({
-      tenantId: null,
-      kind: 'rfc2136',
-      config: { server: primaries.knot, keyName: 'long-key.example', algorithm: 'hmac-sha512' },
-      secret: tsigKeys['long-key.example'].secret,
-      zones: ['two.test'],
-    }),
-  ],
-  [
-    'PowerDNS, by its API',
-    'customer.test.power.test',
-    ({ powerDnsUrl }) => ({
-      tenantId: null,
-      kind: 'powerdns',
-      config: { url: powerDnsUrl, serverId: 'localhost' },
-      secret: POWERDNS_KEY,
-      zones: ['power.test'],
-    }),
-  ],
-])(
-  'a wildcard waits for a provider, then is issued over a CNAME to %s, and nothing is left in DNS',
-  async (_what, target, providerOf) => {
+test.each(platformProviders)(
+  'a wildcard waits for a provider, then is issued over a CNAME to $what, and nothing is left in DNS',
+  async ({ target, of: providerOf }) => {
     await using servers = await startNameServers(
       [
         { name: 'customer.test', at: 'bind', isReadOnly: true, records: [`_acme-challenge IN CNAME ${target}.`] },

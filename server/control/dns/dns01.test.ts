@@ -4,8 +4,8 @@ import { axios, Client } from 'acme-client'
 import { expect, test } from 'vitest'
 import { createTenantSite, quietLog } from '../../test/certificate-rig.ts'
 import { createTestDatabase } from '../../test/database.ts'
-import { addProvider, makeDnsParts } from '../../test/dns-rig.ts'
-import { type NameServers, POWERDNS_KEY, startNameServers, tsigKeys } from '../../test/name-servers.ts'
+import { addProvider, makeDnsParts, platformProviders } from '../../test/dns-rig.ts'
+import { startNameServers } from '../../test/name-servers.ts'
 import { startPebble } from '../../test/pebble.ts'
 import { createCsr, generateKeyPem } from '../certificates/keys.ts'
 import { cleanUp } from './cleanup.ts'
@@ -57,34 +57,9 @@ async function issue(
   return client.getCertificate(await client.finalizeOrder(order, await createCsr(await generateKeyPem(), names)))
 }
 
-test.each<[string, string, string, (servers: NameServers) => Parameters<typeof addProvider>[1]]>([
-  [
-    'Knot by RFC 2136, in a zone with a secondary that lags',
-    'customer.test.two.test',
-    '127.0.0.3',
-    ({ primaries }) => ({
-      tenantId: null,
-      kind: 'rfc2136',
-      config: { server: primaries.knot, keyName: 'long-key.example', algorithm: 'hmac-sha512' },
-      secret: tsigKeys['long-key.example'].secret,
-      zones: ['two.test'],
-    }),
-  ],
-  [
-    'PowerDNS by its API',
-    'customer.test.power.test',
-    '127.0.0.4',
-    ({ powerDnsUrl }) => ({
-      tenantId: null,
-      kind: 'powerdns',
-      config: { url: powerDnsUrl, serverId: 'localhost' },
-      secret: POWERDNS_KEY,
-      zones: ['power.test'],
-    }),
-  ],
-])(
-  'a wildcard is issued over a CNAME to %s',
-  async (_, target, last, providerOf) => {
+test.each(platformProviders)(
+  'a wildcard is issued over a CNAME to $what',
+  async ({ target, last, of: providerOf }) => {
     await using servers = await startNameServers(
       [
         { name: 'customer.test', at: 'bind', isReadOnly: true, records: [`_acme-challenge IN CNAME ${target}.`] },
